@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "toolkit/control/methods.hpp"
+
+#include <unistd.h>
+
+#include "toolkit/control/kernel_log.hpp"
+
+namespace lkm::control {
+namespace {
+
+using std::chrono::steady_clock;
+
+std::int64_t since_ns(steady_clock::time_point start) {
+  return std::chrono::nanoseconds(steady_clock::now() - start).count();
+}
+
+Json boot_chart(const Stack& stack) {
+  Json stages = Json::array();
+  for (const BootStage& stage : stack.boot_chart()) {
+    stages.push_back({{"name", stage.name}, {"end_ns", stage.end.count()}});
+  }
+  return stages;
+}
+
+void add_about(Server& server, Stack& stack, About about) {
+  server.add("about", [&stack, about = std::move(about)](Call&) -> Result<Json> {
+    const Stack::Options& options = stack.options();
+    Json module_path = Json::array();
+    for (const auto& folder : options.module_path) module_path.push_back(folder.string());
+    return Json{{"name", about.name},
+                {"version", about.version},
+                {"release", stack.release()},
+                {"pid", ::getpid()},
+                {"uptime_ns", stack.now().count()},
+                {"clock", options.clock == Clock::kVirtual ? "virtual" : "real"},
+                {"seed", options.seed},
+                {"memory", options.memory},
+                {"library", options.library.string()},
+                {"module_path", std::move(module_path)},
+                {"cmdline", options.cmdline},
+                {"mount", about.mount.string()},
+                {"boot_chart", boot_chart(stack)}};
+  });
+}
+
+void add_modules(Server& server, Stack& stack) {
+  server.add("modules", [&stack](Call&) -> Result<Json> {
+    LKM_TRY(const auto modules, stack.modules());
+    Json list = Json::array();
+    for (const ModuleInfo& module : modules) list.push_back(to_json(module));
+    return Json{{"modules", std::move(list)}};
+  });
+  server.add(
+      "load",
+      [&stack](Call& call) -> Result<Json> {
+        LKM_TRY(const auto what, string_param(call.params(), "what"));
+        LKM_TRY(const auto parameters, string_param(call.params(), "parameters", ""));
+        const auto start = steady_clock::now();
+        LKM_TRY(const ModuleInfo module, stack.load(what, parameters));
+        return Json{{"module", to_json(module)}, {"load_ns", since_ns(start)}};
+      },
+      Server::With::kKernelLog);
+  server.add(
+      "unload",
+      [&stack](Call& call) -> Result<Json> {
+        LKM_TRY(const auto name, string_param(call.params(), "name"));
+        const auto start = steady_clock::now();
+        LKM_CHECK(stack.unload(name));
+        return Json{{"unload_ns", since_ns(start)}};
+      },
+      Server::With::kKernelLog);
+  server.add(
+      "swap",
+      [&stack](Call& call) -> Result<Json> {
+        LKM_TRY(const auto plugin, string_param(call.params(), "plugin"));
+        LKM_TRY(auto parameters, string_param(call.params(), "parameters", ""));
+        LKM_TRY(const SwapReport report, stack.swap(plugin, {.parameters = std::move(parameters)}));
+        return to_json(report);
+      },
+      Server::With::kKernelLog);
+}
+
+void add_sysctl(Server& server, Stack& stack) {
+  server.add("sysctl", [&stack](Call& call) -> Result<Json> {
+    LKM_TRY(const auto name, string_param(call.params(), "name"));
+    LKM_TRY(const auto netns, string_param(call.params(), "netns", ""));
+    // A request has a fiber of its own, so nobody else changes namespaces with it.
+    if (!netns.empty()) LKM_CHECK(stack.netns_enter(netns));
+    if (call.params().contains("value")) {
+      LKM_TRY(const auto value, string_param(call.params(), "value"));
+      LKM_CHECK(stack.sysctl(name, value));
+    }
+    LKM_TRY(const auto value, stack.sysctl(name));
+    return Json{{"name", name}, {"value", value}};
+  });
+}
+
+void add_log(Server& server, Stack& stack) {
+  server.add("log", [&stack](Call& call) -> Result<Json> {
+    LKM_TRY(const bool follow, bool_param(call.params(), "follow", false));
+    LKM_TRY(KernelLog log, KernelLog::open(stack, KernelLog::From::kOldest));
+    LKM_TRY(const auto records, log.read_available());
+    for (const LogRecord& record : records) LKM_CHECK(call.event({{"log", to_json(record)}}));
+    while (follow) {
+      LKM_TRY(const LogRecord record, log.wait_next());
+      LKM_CHECK(call.event({{"log", to_json(record)}}));
+    }
+    return Json::object();
+  });
+}
+
+void add_netns(Server& server, Stack& stack) {
+  server.add("netns.list",
+             [&stack](Call&) -> Result<Json> { return Json{{"netns", stack.netns_list()}}; });
+  server.add("netns.add", [&stack](Call& call) -> Result<Json> {
+    LKM_TRY(const auto name, string_param(call.params(), "name"));
+    LKM_CHECK(stack.netns_add(name));
+    return Json::object();
+  });
+  server.add("netns.del", [&stack](Call& call) -> Result<Json> {
+    LKM_TRY(const auto name, string_param(call.params(), "name"));
+    LKM_CHECK(stack.netns_del(name));
+    return Json::object();
+  });
+}
+
+}  // namespace
+
+Json to_json(const ModuleInfo& module) {
+  return {{"name", module.name},         {"build_id", module.build_id},
+          {"path", module.path.string()}, {"generation", module.generation},
+          {"refcount", module.refcount}, {"used_by", module.used_by},
+          {"state", module.state},       {"size", module.size}};
+}
+
+Json to_json(const SwapReport& report) {
+  return {{"module", report.module},
+          {"from_generation", report.from_generation},
+          {"to_generation", report.to_generation},
+          {"sockets", report.sockets},
+          {"established", report.established},
+          {"netns_defaults", report.netns_defaults},
+          {"map_ns", report.map.count()},
+          {"init_ns", report.init.count()},
+          {"transfer_ns", report.transfer.count()},
+          {"blackout_ns", report.blackout.count()},
+          {"retire_ns", report.retire.count()}};
+}
+
+void add_methods(Server& server, Stack& stack, About about, std::function<void()> end) {
+  add_about(server, stack, std::move(about));
+  add_modules(server, stack);
+  add_sysctl(server, stack);
+  add_log(server, stack);
+  add_netns(server, stack);
+  server.add("down", [end = std::move(end)](Call& call) -> Result<Json> {
+    call.then(end);
+    return Json::object();
+  });
+}
+
+}  // namespace lkm::control

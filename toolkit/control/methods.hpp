@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The methods of the control socket. Durations are integers in ns, sizes in bytes.
+//
+//   about                              → {release, pid, clock, memory, uptime_ns, boot_chart, …}
+//   modules                            → {modules:[module…]}
+//   load     {what, parameters?}       → {module, load_ns}            + log events
+//   unload   {name}                    → {unload_ns}                  + log events
+//   swap     {plugin, parameters?}     → SwapReport                   + log events
+//   sysctl   {name, value?, netns?}    → {name, value}
+//   log      {follow?}                 → {} after events {"log":record}
+//   netns.list | netns.add {name} | netns.del {name}
+//   down                               → {} and the stack ends
+//
+// A module: {name, build_id, generation, refcount, used_by, state, size, path}.
+// Those of links and flows are in network_methods.hpp.
+#pragma once
+
+#include <functional>
+
+#include "toolkit/control/server.hpp"
+
+namespace lkm::control {
+
+/// What a stack tells of itself besides what Stack knows.
+struct About {
+  std::string name;
+  std::string version;          ///< of lkm-run
+  std::filesystem::path mount;  ///< where its /proc and /sys are; empty without
+};
+
+/// `end` asks the process to shut the stack down; it must return at once.
+void add_methods(Server& server, Stack& stack, About about, std::function<void()> end);
+
+Json to_json(const ModuleInfo& module);
+Json to_json(const SwapReport& report);
+
+}  // namespace lkm::control
