@@ -120,9 +120,10 @@ Result<Link> Links::add(const LinkSpec& spec) {
 Result<void> Links::remove(unsigned id) {
   const auto found = links_.find(id);
   if (found == links_.end()) return fail(ENOENT, "link {}", id);
-  LKM_TRY(Rtnl net, Rtnl::open(stack_, found->second.spec.a));
-  LKM_CHECK(net.link_del(found->second.device));
-  links_.erase(found);
+  const Link link = found->second;
+  LKM_TRY(Rtnl net, Rtnl::open(stack_, link.spec.a));
+  LKM_CHECK(net.link_del(link.device));
+  links_.erase(id);  // by number: another fiber may have changed the map meanwhile
   return {};
 }
 

@@ -46,7 +46,7 @@ struct Link {
 /// What netem needs to hold for this link: the queue and what is under way in the delay.
 std::uint32_t netem_limit(const LinkSpec& spec);
 
-/// The links of one stack. Only on a fiber; one fiber at a time changes it.
+/// The links of one stack. Only on fibers; several may call at the same time.
 class Links {
  public:
   explicit Links(Stack& stack) : stack_(stack) {}
