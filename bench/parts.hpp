@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The parts of the benchmark. Each runs in a process of its own, since a process can boot one
+// stack.
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "bench/row.hpp"
+#include "libos-runtime/host/stack.hpp"
+#include "toolkit/base/result.hpp"
+
+namespace lkm::bench {
+
+struct Options {
+  std::filesystem::path image;   ///< what Kbuild/kernel prints
+  std::filesystem::path source;  ///< top of this tree: modules/aimd and Kbuild/plugin are used
+  std::size_t rounds = 7;        ///< of each measurement; the median counts
+};
+
+using Rows = std::vector<Row>;
+
+Result<Rows> boot_part(const Options& options);  ///< time to boot, once per call
+Result<Rows> idle_part(const Options& options);  ///< memory and CPU time of a stack with no work
+Result<Rows> fibers_part(
+    const Options& options);  ///< both ends as fibers, against the host's kernel
+Result<Rows> modules_part(const Options& options);  ///< load, unload, swap under 100 live flows
+Result<Rows> save_part(const Options& options);     ///< from a saved source to the swapped module
+
+/// A stack of this image with the default options, running `body`.
+Result<Rows> with_stack(const Options& options, const std::function<Result<Rows>(Stack&)>& body);
+
+}  // namespace lkm::bench

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The measured programs. Each is one template, so the library and the host's kernel run the same
+// code; what differs is Calls, which makes a system call, and Both, which runs two ends at once.
+#pragma once
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "libos-runtime/host/stack.hpp"
+#include "toolkit/base/result.hpp"
+
+namespace lkm::bench {
+
+inline constexpr const char* kControl =
+    "cubic";  ///< congestion control of all measured connections
+
+struct HostCalls {
+  template <typename... Args>
+  long operator()(long number, Args... args) const {
+    const long result = ::syscall(number, args...);
+    return result < 0 ? -errno : result;
+  }
+};
+
+struct StackCalls {
+  Stack& stack;
+  template <typename... Args>
+  long operator()(long number, Args... args) const {
+    return stack.syscall(number, args...);
+  }
+};
+
+struct HostThreads {
+  template <typename Here, typename There>
+  Result<void> operator()(Here here, There there) const {
+    std::thread other(there);
+    here();
+    other.join();
+    return {};
+  }
+};
+
+struct StackFibers {
+  Stack& stack;
+  template <typename Here, typename There>
+  Result<void> operator()(Here here, There there) const {
+    LKM_TRY(Fiber other, stack.spawn("bench", there));
+    here();
+    other.join();
+    return {};
+  }
+};
+
+inline double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Nanoseconds of one getppid().
+template <typename Calls>
+double syscall_ns(Calls calls, long rounds) {
+  const auto start = std::chrono::steady_clock::now();
+  for (long i = 0; i < rounds; ++i) calls(SYS_getppid);
+  return seconds_since(start) * 1e9 / static_cast<double>(rounds);
+}
+
+/// A TCP connection over loopback, with kControl at both ends. Closed at the end of the scope.
+template <typename Calls>
+class Loopback {
+ public:
+  static Result<Loopback> open(Calls calls) {
+    Loopback out(calls);
+    const auto check = [](long result, const char* what) -> Result<long> {
+      if (result < 0) return fail(static_cast<int>(-result), "{}", what);
+      return result;
+    };
+    sockaddr_in name{};
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof name;
+    const auto socket = [&]() -> Result<long> {
+      LKM_TRY(const long fd, check(calls(SYS_socket, AF_INET, SOCK_STREAM, 0), "socket"));
+      const int on = 1;
+      calls(SYS_setsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      LKM_CHECK(check(
+          calls(SYS_setsockopt, fd, IPPROTO_TCP, TCP_CONGESTION, kControl, std::strlen(kControl)),
+          "congestion control cubic"));
+      return fd;
+    };
+    LKM_TRY(out.listener_, socket());
+    LKM_CHECK(check(calls(SYS_bind, out.listener_, &name, length), "bind"));
+    LKM_CHECK(check(calls(SYS_listen, out.listener_, 1), "listen"));
+    LKM_CHECK(check(calls(SYS_getsockname, out.listener_, &name, &length), "getsockname"));
+    LKM_TRY(out.client_, socket());
+    LKM_CHECK(check(calls(SYS_connect, out.client_, &name, length), "connect"));
+    LKM_TRY(out.server_, check(calls(SYS_accept4, out.listener_, nullptr, nullptr, 0), "accept"));
+    return out;
+  }
+
+  Loopback(Loopback&& other) noexcept
+      : calls_(other.calls_),
+        listener_(std::exchange(other.listener_, -1)),
+        client_(std::exchange(other.client_, -1)),
+        server_(std::exchange(other.server_, -1)) {}
+  Loopback& operator=(Loopback&&) = delete;
+  ~Loopback() {
+    for (const long fd : {listener_, client_, server_})
+      if (fd >= 0) calls_(SYS_close, fd);
+  }
+
+  [[nodiscard]] long client() const { return client_; }
+  [[nodiscard]] long server() const { return server_; }
+
+ private:
+  explicit Loopback(Calls calls) : calls_(calls) {}
+
+  Calls calls_;
+  long listener_ = -1;
+  long client_ = -1;
+  long server_ = -1;
+};
+
+/// Microseconds from sending one byte to the arrival of the one byte that answers it.
+template <typename Calls, typename Both>
+Result<double> ping_pong_us(Calls calls, Both both, long rounds) {
+  LKM_TRY(auto pair, Loopback<Calls>::open(calls));
+  const auto send = [calls](long fd, char byte) {
+    return calls(SYS_sendto, fd, &byte, 1, MSG_NOSIGNAL, nullptr, 0) == 1;
+  };
+  const auto receive = [calls](long fd) {
+    char byte = 0;
+    return calls(SYS_recvfrom, fd, &byte, 1, 0, nullptr, nullptr) == 1;
+  };
+  long answered = 0;
+  double took = 0;
+  const auto client = [&] {
+    const auto start = std::chrono::steady_clock::now();
+    while (answered < rounds && send(pair.client(), 'x') && receive(pair.client())) ++answered;
+    took = seconds_since(start);
+    calls(SYS_shutdown, pair.client(), SHUT_WR);
+  };
+  const auto server = [&] {
+    while (receive(pair.server()) && send(pair.server(), 'y')) {
+    }
+  };
+  LKM_CHECK(both(client, server));
+  if (answered != rounds) return fail(EIO, "ping-pong ended after {} rounds", answered);
+  return took * 1e6 / static_cast<double>(rounds);
+}
+
+/// Gbit/s of `bytes` sent by writes of 64 KiB and read by reads of as much.
+template <typename Calls, typename Both>
+Result<double> bulk_gbit_s(Calls calls, Both both, std::size_t bytes) {
+  constexpr std::size_t kChunk = 64 << 10;
+  LKM_TRY(auto pair, Loopback<Calls>::open(calls));
+  std::vector<char> out(kChunk, 'x');
+  std::vector<char> in(kChunk);
+  std::size_t received = 0;
+  double took = 0;
+  const auto start = std::chrono::steady_clock::now();
+  const auto client = [&] {
+    for (std::size_t sent = 0; sent < bytes;) {
+      const long count =
+          calls(SYS_sendto, pair.client(), out.data(), kChunk, MSG_NOSIGNAL, nullptr, 0);
+      if (count <= 0) break;
+      sent += static_cast<std::size_t>(count);
+    }
+    calls(SYS_shutdown, pair.client(), SHUT_WR);
+  };
+  const auto server = [&] {
+    for (;;) {
+      const long count = calls(SYS_recvfrom, pair.server(), in.data(), kChunk, 0, nullptr, nullptr);
+      if (count <= 0) break;
+      received += static_cast<std::size_t>(count);
+    }
+    took = seconds_since(start);
+  };
+  LKM_CHECK(both(client, server));
+  if (received < bytes) return fail(EIO, "bulk ended after {} of {} bytes", received, bytes);
+  return static_cast<double>(received) * 8e-9 / took;
+}
+
+}  // namespace lkm::bench
