@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "toolkit/base/fnv.hpp"
 #include "toolkit/base/unique_fd.hpp"
 #include "toolkit/watch/noise.hpp"
 
@@ -20,11 +21,11 @@ constexpr std::size_t kMaxFolders = 1024;
 constexpr int kMaxLinks = 40;  // as the kernel's MAXSYMLINKS (include/linux/namei.h)
 
 Fingerprint fingerprint(const fs::path& path) {
-  Fingerprint print{.size = 0, .hash = 0xcbf29ce484222325, .error = 0};
+  Fingerprint print{.size = 0, .hash = kFnvStart, .error = 0};
   // O_NONBLOCK: a FIFO put in the file's place since the stat must not hang us.
   const auto fd = UniqueFd::open(path, O_RDONLY | O_NONBLOCK);
   if (!fd) return {.size = 0, .hash = 0, .error = fd.error().errno_value()};
-  unsigned char buffer[16384];
+  char buffer[16384];
   for (;;) {
     const ssize_t got = ::read(fd->get(), buffer, sizeof buffer);
     if (got == 0) return print;
@@ -33,7 +34,7 @@ Fingerprint fingerprint(const fs::path& path) {
       return {.size = 0, .hash = 0, .error = errno};
     }
     print.size += static_cast<std::uint64_t>(got);
-    for (ssize_t i = 0; i < got; ++i) print.hash = (print.hash ^ buffer[i]) * 0x100000001b3;
+    print.hash = fnv1a({buffer, static_cast<std::size_t>(got)}, print.hash);
   }
 }
 
