@@ -61,13 +61,5 @@ TEST(FlowJson, NamesTheMemberThatIsWrong) {
   EXPECT_FALSE(flow_spec_from_json(json::array()));
 }
 
-TEST(FlowJson, CallsTimesOfRequestsLatency) {
-  FlowReport report;
-  report.spec.kind = FlowKind::kRequests;
-  EXPECT_TRUE(to_json(report).contains("latency"));
-  report.spec.kind = FlowKind::kBulk;
-  EXPECT_TRUE(to_json(report).contains("gaps"));
-}
-
 }  // namespace
 }  // namespace lkm

@@ -74,7 +74,11 @@ Result<void> Flow::launch(End& end, const char* name, Body body) {
 }
 
 void Flow::run(End& end, Body body) {
-  auto outcome = (this->*body)();
+  // The socket is in the netns already; with its task there too, /proc/PID/net shows that netns.
+  auto outcome =
+      stack_.netns_enter(&end == &client_ ? spec_.route.client : spec_.route.server).and_then([&] {
+        return (this->*body)();
+      });
   look(end);
   end.socket.reset();
   if (!outcome && !error_) {
@@ -116,6 +120,8 @@ FlowReport Flow::report() {
   FlowReport out;
   out.spec = spec_;
   out.server = server_name_;
+  out.client_pid = client_.fiber.pid();
+  out.server_pid = server_.fiber.pid();
   out.bytes_sent = forth_.bytes_sent() + back_.bytes_sent();
   out.bytes_received = forth_.bytes_received() + back_.bytes_received();
   out.bytes_verified = forth_.bytes_verified() + back_.bytes_verified();

@@ -5,10 +5,10 @@
 //   bulk      the client sends a pseudo-random stream as fast as the path takes it
 //   requests  the client sends a request, the server answers, one at a time; latency is measured
 //
-// A flow runs on two fibers of its own. It ends when its bytes, requests or time are used up, when
-// stop() asks it to, or at an error; whatever the reason, what was sent is read to its end and
-// checked, so that a finished flow is intact or says what is wrong. Only on fibers; also the last
-// reference to a Flow must be dropped on one.
+// A flow runs on two fibers of its own, each in its netns. It ends when its bytes, requests or time
+// are used up, when stop() asks it to, or at an error; whatever the reason, what was sent is read
+// to its end and checked, so that a finished flow is intact or says what is wrong. Only on fibers;
+// also the last reference to a Flow must be dropped on one.
 #pragma once
 
 #include <chrono>
@@ -59,6 +59,8 @@ struct FlowReport {
   FlowState state = FlowState::kRunning;
   std::string error;   ///< what went wrong, "" for nothing
   std::string server;  ///< "10.77.0.2:40001"
+  int client_pid = 0;  ///< in the stack; /proc/PID/net is its netns as the client sees it
+  int server_pid = 0;
 
   // Sums of both directions; while running, sent - received is under way.
   std::uint64_t bytes_sent = 0;
