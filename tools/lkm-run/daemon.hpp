@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The stack process: what `lkm-run up` starts.
+#pragma once
+
+#include <functional>
+
+#include "libos-runtime/host/stack.hpp"
+#include "toolkit/control/state_folder.hpp"
+#include "tools/lkm-run/terminal.hpp"
+
+namespace lkm::cli {
+
+struct DaemonOptions {
+  control::StateFolder folder;
+  std::filesystem::path image;
+  std::size_t memory = 0;
+  Clock clock = Clock::kReal;
+  bool fuse = true;
+  bool echo_log = false;  ///< the kernel log on stderr too
+};
+
+/// Runs a stack in this process until a client says `down` or a signal comes; `ready` is called once
+/// it can be used, with what the method "about" tells. Returns the signal that ended it.
+/// Errors: EBUSY when a stack of the name is up; what Stack::run() and the mount say.
+Result<int> run_daemon(const DaemonOptions& options, const std::function<void(const Json&)>& ready);
+
+}  // namespace lkm::cli

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "tools/lkm-run/module_source.hpp"
+#include "tools/lkm-run/stack_client.hpp"
+#include "tools/lkm-run/swap_report.hpp"
+#include "tools/lkm-run/verb.hpp"
+
+namespace lkm::cli {
+namespace {
+
+Result<int> run(const Arguments& arguments, Terminal& terminal) {
+  const std::string& what = arguments.operand(0);
+  const auto parameters = module_parameters(arguments.operands(), 1);
+  if (!parameters) {
+    terminal.error(parameters.error());
+    return kUsage;
+  }
+  if (source_kind(what) == SourceKind::kName) {
+    terminal.error(fail_hint(ENOENT, "give the folder of its sources, or a .ko or .so file", "'{}'", what).value());
+    return kUsage;
+  }
+  LKM_TRY(const auto folder, state_folder(arguments));
+  LKM_TRY(auto client, control::Client::connect(folder));
+  LKM_TRY(const auto place, place_of(folder, client));
+  const auto plugins = make_plugins(what, place, terminal);
+  if (!plugins) return explain(terminal, plugins.error());
+  for (const Plugin& plugin : *plugins) {
+    const bool last = &plugin == &plugins->back();
+    const auto report = call(client, terminal, "swap",
+                             {{"plugin", plugin.path.string()}, {"parameters", last ? *parameters : ""}});
+    if (!report) {
+      terminal.error(report.error());
+      return report.error().code() == std::errc::connection_reset ? kFailed : kSwapFailed;
+    }
+    if (terminal.json()) {
+      terminal.object({{"swapped", *report}});
+    } else {
+      terminal.line(fmt::format("{0}@{1} → {0}@{2}: {3}", plugin.name, report->value("from_generation", 0u),
+                                report->value("to_generation", 0u), swap_summary(*report)));
+    }
+  }
+  LKM_TRY(const Json modules, client.call("modules"));
+  drop_old_plugins(folder, modules["modules"]);
+  return kDone;
+}
+
+}  // namespace
+
+extern const Verb kSwap;
+const Verb kSwap = {
+    .name = "swap",
+    .summary = "replace a loaded module by another build of it",
+    .operands = "DIR|FILE [PARAM=VALUE]...",
+    .description =
+        "Builds DIR, or takes a built FILE, and puts it in the place of the loaded module of the same "
+        "name while its connections go on: their sockets move to the new code and keep their windows. "
+        "Parameters that are not given keep their present values. If the new build cannot be loaded, "
+        "the old one serves on, and the exit status is 4.\n\n"
+        "The blackout is the longest time in which nothing else in the stack could run.",
+    .options = {},
+    .examples = {{"lkm-run swap ./mycc", "after an edit; lkm-run watch does it at each save"},
+                 {"lkm-run swap ./mycc alpha=5", "with another parameter"}},
+    .least = 1,
+    .most = kAny,
+    .complete = Operand::kFile,
+    .run = run,
+};
+
+}  // namespace lkm::cli
