@@ -52,43 +52,62 @@ Result<void> Client::send(std::string_view bytes) {
   return {};
 }
 
-Result<std::string> Client::read_line() {
+Result<bool> Client::receive(int flags) {
   for (;;) {
-    LKM_TRY(auto line, lines_.next());
-    if (line) return std::move(*line);
     std::array<char, 65536> chunk;
-    const ssize_t got = ::read(socket_.get(), chunk.data(), chunk.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno == EAGAIN) return fail(ETIMEDOUT, "stack '{}' does not answer", name_);
-    if (got < 0) return fail(errno, "read from stack '{}'", name_);
+    const ssize_t got = ::recv(socket_.get(), chunk.data(), chunk.size(), flags);
+    if (got > 0) {
+      lines_.feed({chunk.data(), static_cast<std::size_t>(got)});
+      return true;
+    }
     if (got == 0) {
       return fail_hint(ECONNRESET, fmt::format("lkm-run log --name {}", name_),
                        "stack '{}' ended before it answered", name_);
     }
-    lines_.feed({chunk.data(), static_cast<std::size_t>(got)});
+    if (errno == EAGAIN && (flags & MSG_DONTWAIT)) return false;
+    if (errno == EAGAIN) return fail(ETIMEDOUT, "stack '{}' does not answer", name_);
+    if (errno != EINTR) return fail(errno, "read from stack '{}'", name_);
+  }
+}
+
+// The result, when the line is one.
+Result<std::optional<Json>> Client::take(const std::string& line,
+                                         const std::function<void(const Json&)>& on_event) {
+  LKM_TRY(Reply reply, parse_reply(line));
+  // Id 0 answers what the server could not read as a request.
+  if (reply.id != last_id_ && reply.id != 0) {
+    return fail(EPROTO, "stack '{}' answered request {} in place of {}", name_, reply.id, last_id_);
+  }
+  if (reply.kind == Reply::Kind::kError) return Failure(std::move(*reply.error));
+  if (reply.kind == Reply::Kind::kResult) return std::move(reply.body);
+  if (on_event) on_event(reply.body);
+  return std::nullopt;
+}
+
+Result<void> Client::start(const std::string& method, Json params) {
+  return send(encode_request({++last_id_, method, std::move(params)}));
+}
+
+Result<std::optional<Json>> Client::poll(const std::function<void(const Json&)>& on_event) {
+  for (;;) {
+    LKM_TRY(const auto line, lines_.next());
+    if (line) {
+      LKM_TRY(auto result, take(*line, on_event));
+      if (result) return result;
+      continue;
+    }
+    LKM_TRY(const bool more, receive(MSG_DONTWAIT));
+    if (!more) return std::nullopt;
   }
 }
 
 Result<Json> Client::call(const std::string& method, Json params,
                           const std::function<void(const Json&)>& on_event) {
-  const std::uint64_t id = ++last_id_;
-  LKM_CHECK(send(encode_request({id, method, std::move(params)})));
+  LKM_CHECK(start(method, std::move(params)));
   for (;;) {
-    LKM_TRY(std::string line, read_line());
-    LKM_TRY(Reply reply, parse_reply(line));
-    // Id 0 answers what the server could not read as a request.
-    if (reply.id != id && reply.id != 0) {
-      return fail(EPROTO, "stack '{}' answered request {} in place of {}", name_, reply.id, id);
-    }
-    switch (reply.kind) {
-      case Reply::Kind::kEvent:
-        if (on_event) on_event(reply.body);
-        break;
-      case Reply::Kind::kResult:
-        return std::move(reply.body);
-      case Reply::Kind::kError:
-        return Failure(std::move(*reply.error));
-    }
+    LKM_TRY(auto result, poll(on_event));
+    if (result) return std::move(*result);
+    LKM_CHECK(receive(0));
   }
 }
 

@@ -27,10 +27,19 @@ class Client {
   Result<Json> call(const std::string& method, Json params = Json::object(),
                     const std::function<void(const Json&)>& on_event = {});
 
+  // The same in steps, for who has other descriptors to wait for: start(), then poll() each time that
+  // fd() is readable, until it gives the result.
+  Result<void> start(const std::string& method, Json params);
+  Result<std::optional<Json>> poll(const std::function<void(const Json&)>& on_event);
+  [[nodiscard]] int fd() const { return socket_.get(); }
+
  private:
   Client(std::string name, UniqueFd socket) : name_(std::move(name)), socket_(std::move(socket)) {}
   Result<void> send(std::string_view bytes);
-  Result<std::string> read_line();
+  Result<std::optional<Json>> take(const std::string& line,
+                                   const std::function<void(const Json&)>& on_event);
+  /// False when nothing is there and `flags` has MSG_DONTWAIT.
+  Result<bool> receive(int flags);
 
   std::string name_;
   UniqueFd socket_;

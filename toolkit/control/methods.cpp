@@ -22,27 +22,6 @@ Json boot_chart(const Stack& stack) {
   return stages;
 }
 
-void add_about(Server& server, Stack& stack, About about) {
-  server.add("about", [&stack, about = std::move(about)](Call&) -> Result<Json> {
-    const Stack::Options& options = stack.options();
-    Json module_path = Json::array();
-    for (const auto& folder : options.module_path) module_path.push_back(folder.string());
-    return Json{{"name", about.name},
-                {"version", about.version},
-                {"release", stack.release()},
-                {"pid", ::getpid()},
-                {"uptime_ns", stack.now().count()},
-                {"clock", options.clock == Clock::kVirtual ? "virtual" : "real"},
-                {"seed", options.seed},
-                {"memory", options.memory},
-                {"library", options.library.string()},
-                {"module_path", std::move(module_path)},
-                {"cmdline", options.cmdline},
-                {"mount", about.mount.string()},
-                {"boot_chart", boot_chart(stack)}};
-  });
-}
-
 void add_modules(Server& server, Stack& stack) {
   server.add("modules", [&stack](Call&) -> Result<Json> {
     LKM_TRY(const auto modules, stack.modules());
@@ -126,6 +105,25 @@ void add_netns(Server& server, Stack& stack) {
 
 }  // namespace
 
+Json to_json(const About& about, const Stack& stack) {
+  const Stack::Options& options = stack.options();
+  Json module_path = Json::array();
+  for (const auto& folder : options.module_path) module_path.push_back(folder.string());
+  return {{"name", about.name},
+          {"version", about.version},
+          {"release", stack.release()},
+          {"pid", ::getpid()},
+          {"uptime_ns", stack.now().count()},
+          {"clock", options.clock == Clock::kVirtual ? "virtual" : "real"},
+          {"seed", options.seed},
+          {"memory", options.memory},
+          {"library", options.library.string()},
+          {"module_path", std::move(module_path)},
+          {"cmdline", options.cmdline},
+          {"mount", about.mount.string()},
+          {"boot_chart", boot_chart(stack)}};
+}
+
 Json to_json(const ModuleInfo& module) {
   return {{"name", module.name},         {"build_id", module.build_id},
           {"path", module.path.string()}, {"generation", module.generation},
@@ -148,7 +146,9 @@ Json to_json(const SwapReport& report) {
 }
 
 void add_methods(Server& server, Stack& stack, About about, std::function<void()> end) {
-  add_about(server, stack, std::move(about));
+  server.add("about", [&stack, about = std::move(about)](Call&) -> Result<Json> {
+    return to_json(about, stack);
+  });
   add_modules(server, stack);
   add_sysctl(server, stack);
   add_log(server, stack);

@@ -32,6 +32,8 @@ struct About {
 /// `end` asks the process to shut the stack down; it must return at once.
 void add_methods(Server& server, Stack& stack, About about, std::function<void()> end);
 
+/// What the method "about" answers.
+Json to_json(const About& about, const Stack& stack);
 Json to_json(const ModuleInfo& module);
 Json to_json(const SwapReport& report);
 
