@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The everyday commands. What they need is installed by `make setup`, which the others call too.
+
+# release, dev, asan, tsan or fuzz: see CMakePresets.json.
+PRESET ?= release
+JOBS ?= $(shell nproc)
+build := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
+
+# The library kernel's folder. $$LKM_RUN_IMAGE names another one than the default.
+image = image=$${LKM_RUN_IMAGE:-$$(Kbuild/kernel --jobs $(JOBS))} && [ -n "$$image" ] && export LKM_RUN_IMAGE="$$image"
+
+.PHONY: help setup build kernel demo check lint bench format clean
+
+help: ## this text
+	@echo "lkm-run: the Linux network stack as a library, with modules that are swapped while they run"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo
+	@echo "  PRESET=dev      another preset of CMakePresets.json (make build, make check)"
+	@echo "  JOBS=1          fewer parallel jobs than CPUs"
+
+setup: ## install the Debian packages that are missing
+	@scripts/setup
+
+build: setup ## build lkm-run and its tests
+	@cmake --preset $(PRESET)
+	@cmake --build --preset $(PRESET) --parallel $(JOBS)
+
+kernel: setup ## make the library kernel, unless it is in the cache
+	@Kbuild/kernel --jobs $(JOBS)
+
+demo: build kernel ## the whole story in a minute: edit a module under live connections
+	@$(image) && LKM_RUN="$(CURDIR)/$(build)/tools/lkm-run/lkm-run" examples/demo/run
+
+check: build kernel lint ## all tests
+	@$(image) && ctest --preset $(PRESET) --parallel $(JOBS)
+
+lint: setup
+	@scripts/lint
+
+bench: build kernel ## ratios against the host's own kernel
+	@$(image) && LKM_BUILD="$(CURDIR)/$(build)" bench/run
+
+format: ## clang-format over the C++ sources
+	@find toolkit fuse-proc libos-runtime/host tools tests bench examples \
+		-name '*.cpp' -o -name '*.hpp' | xargs clang-format -i
+
+clean: ## remove what was built; the kernel stays in its cache
+	rm -rf build build-*
