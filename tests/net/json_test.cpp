@@ -42,6 +42,7 @@ TEST(LinkJson, NamesTheMemberThatIsWrong) {
   EXPECT_NE(error({{"queue", 5e9}}).find("queue"), std::string::npos);
   EXPECT_NE(error({{"delay", 10}}).find("delay"), std::string::npos);
   EXPECT_NE(error({{"delay", "10"}}).find("10"), std::string::npos);
+  EXPECT_NE(error({{"delay", ""}}), "");
   EXPECT_FALSE(link_spec_from_json({{"a", "x"}}));
   EXPECT_FALSE(link_spec_from_json(json::array()));
   EXPECT_FALSE(link_spec_from_json(nullptr));

@@ -9,7 +9,7 @@ namespace lkm {
 
 Result<void> JsonReader::get(const char* name, std::string& target) {
   known_.emplace_back(name);
-  if (!object_.is_object() || !object_.contains(name)) return {};
+  if (!has(name)) return {};
   if (!object_[name].is_string()) return fail(EINVAL, "{}: '{}' must be text", what_, name);
   target = object_[name].get<std::string>();
   return {};
@@ -17,7 +17,7 @@ Result<void> JsonReader::get(const char* name, std::string& target) {
 
 Result<void> JsonReader::get(const char* name, std::uint64_t& target, std::uint64_t largest) {
   known_.emplace_back(name);
-  if (!object_.is_object() || !object_.contains(name)) return {};
+  if (!has(name)) return {};
   const nlohmann::json& value = object_[name];
   const bool whole = value.is_number_unsigned() ||
                      (value.is_number_integer() && value.get<std::int64_t>() >= 0);
@@ -28,7 +28,7 @@ Result<void> JsonReader::get(const char* name, std::uint64_t& target, std::uint6
 }
 
 Result<void> JsonReader::require(const char* name) {
-  if (object_.is_object() && object_.contains(name)) return {};
+  if (has(name)) return {};
   return fail(EINVAL, "{}: '{}' is missing", what_, name);
 }
 

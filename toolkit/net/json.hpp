@@ -38,7 +38,7 @@ class JsonReader {
   Result<void> get(const char* name, T& target, Result<T> (*parse)(std::string_view)) {
     std::string text;
     LKM_CHECK(get(name, text));
-    if (text.empty()) return {};
+    if (!has(name)) return {};
     LKM_TRY(target, parse(text));
     return {};
   }
@@ -48,6 +48,9 @@ class JsonReader {
   Result<void> done();
 
  private:
+  [[nodiscard]] bool has(const char* name) const {
+    return object_.is_object() && object_.contains(name);
+  }
   const nlohmann::json& object_;
   std::string what_;
   std::vector<std::string> known_;
