@@ -7,7 +7,8 @@
  * and the smoothed change from round to round, the gradient. With base the propagation delay:
  *
  *   RTT <= base + low_us    the queue is short: cwnd grows by alpha segments per round trip,
- *                           five times as fast after five such rounds in a row;
+ *                           five times as fast after five such rounds in a row. On slow paths
+ *                           the time of two segments counts in place of low_us;
  *   in between              cwnd changes by  alpha (1 - w) - beta w queued  per round trip, where
  *                           queued is the part of cwnd that waits above the low mark,
  *                           cwnd (RTT - low mark) / RTT, and the weight w follows the gradient,
@@ -23,11 +24,12 @@
  *     most (RFC 9406), or with a loss.
  *   - A loss or an ECN mark halves cwnd (RFC 5681), reached by proportional rate reduction
  *     (RFC 6937), which a control with cong_control() has to do by itself.
- *   - base is the least RTT of this epoch and the last, ten seconds each, so that a change of the
- *     route is learnt. An epoch begins with two round trips at 3/4 of what the pipe holds, to drain
- *     the queue: a standing queue must not be mistaken for propagation delay.
- *   - Decreases that are of no use mean that others fill the queue by loss-based rules. After five,
- *     delay is not acted on until the queue has been short again.
+ *   - base is the kernel's own windowed minimum of the RTT (sysctl tcp_min_rtt_wlen, five minutes).
+ *     A standing queue must not be mistaken for propagation delay: every ten seconds the queue is
+ *     drained, by two round trips at 3/4 of what the pipe holds. Flows that find a new minimum
+ *     begin their ten seconds anew, so that those which share a queue come to drain it together.
+ *   - Decreases that are of no use mean that others fill the queue by loss-based rules. After five
+ *     or more, of a quarter of cwnd, delay is not acted on until the queue has been short again.
  *   - After an idle time cwnd decays (RFC 2861), as far as the sysctl tcp_slow_start_after_idle
  *     allows, and the trend starts anew.
  *   - Sending is paced at 120 % of cwnd per smoothed RTT, 200 % in slow start.
@@ -55,27 +57,28 @@
 #define GRADIENT_ONE 1024 /* 1.0 in fixed point */
 #define GRADIENT_TREND_SCALE 16 /* units of trend per microsecond */
 #define GRADIENT_MAX_RTT_US BIT(24) /* 16 s; keeps trend and RTT products within 32 and 64 bits */
-#define GRADIENT_MIN_CWND 4 /* enough for ACKs to come without delayed-ACK timeouts */
-#define GRADIENT_EPOCH (10 * HZ)
+#define GRADIENT_MIN_CWND 4U /* enough for ACKs to come without delayed-ACK timeouts */
+#define GRADIENT_DRAIN_INTERVAL (10 * HZ)
 #define GRADIENT_DRAIN_ROUNDS 2
 #define GRADIENT_PATIENCE 5 /* rounds; TIMELY's and CDG's number */
 #define GRADIENT_SS_SAMPLES 8 /* RTT samples before slow start may end (RFC 9406, N_RTT_SAMPLE) */
 
 struct gradient {
 	u32 base_us; /* propagation delay, GRADIENT_MAX_RTT_US before the first sample */
-	u32 epoch_us; /* least RTT of this epoch, U32_MAX before its first sample */
-	u32 epoch_start; /* in tcp_jiffies32 */
+	u32 drain_stamp; /* when the last drain began or base_us fell, in tcp_jiffies32 */
 	u32 round_us; /* least RTT of this round, U32_MAX before its first sample */
 	u32 round_end; /* the round is over when this sequence number is acknowledged */
 	u32 prev_us; /* round_us of the round before, 0 when it has none to compare with */
 	s32 trend; /* smoothed change per round, in 1/GRADIENT_TREND_SCALE us */
 	s32 fraction; /* of a segment, earned or owed, in 1/GRADIENT_ONE */
+	u32 short_stamp; /* when the queue was short last, in tcp_jiffies32 */
 	u32 resume_cwnd; /* cwnd to go back to after a drain; 0: none runs */
-	u32 futile_us; /* RTT at the first decrease in a row */
+	u32 futile_us; /* RTT at the first decrease in a row, */
+	u32 futile_cwnd; /* and cwnd before it */
 	u8 drain_rounds; /* left of the drain */
 	u8 samples; /* of this round, saturates */
 	u8 increases; /* rounds below the low mark in a row, saturates */
-	u8 decreases; /* decreases in a row */
+	u8 decreases; /* decreases in a row, saturates */
 	bool competing; /* loss-based neighbours: ignore delay */
 	bool reducing; /* cwnd is to end at ssthresh when recovery is over */
 };
@@ -149,6 +152,17 @@ static void gradient_start_round(const struct tcp_sock *tp, struct gradient *g)
 	g->samples = 0;
 }
 
+/*
+ * The RTT up to which the queue is short. On a slow path two segments of our own alone may take
+ * longer than low_us; to allow for more than an eighth of base would be to accept a queue of others.
+ */
+static u32 gradient_low_mark(const struct tcp_sock *tp, const struct gradient *g)
+{
+	u32 two_segments = min(2 * g->round_us / tcp_snd_cwnd(tp), g->base_us / 8);
+
+	return g->base_us + max(READ_ONCE(low_us.value), two_segments);
+}
+
 /* What was measured no longer holds: idle time, recovery, a drain. */
 static void gradient_forget_trend(const struct tcp_sock *tp, struct gradient *g)
 {
@@ -160,16 +174,23 @@ static void gradient_forget_trend(const struct tcp_sock *tp, struct gradient *g)
 	g->decreases = 0;
 }
 
-static void gradient_sample(struct gradient *g, long rtt_us)
+static u32 gradient_base(const struct tcp_sock *tp)
 {
-	u32 rtt;
+	/* ~0 before the first sample. */
+	return clamp_t(u32, tcp_min_rtt(tp), 1, GRADIENT_MAX_RTT_US);
+}
+
+static void gradient_sample(const struct tcp_sock *tp, struct gradient *g, long rtt_us)
+{
+	u32 base = gradient_base(tp);
 
 	if (rtt_us < 0)
 		return;
-	rtt = clamp_t(long, rtt_us, 1, GRADIENT_MAX_RTT_US);
-	g->base_us = min(g->base_us, rtt);
-	g->epoch_us = min(g->epoch_us, rtt);
-	g->round_us = min(g->round_us, rtt);
+	if (base < g->base_us)
+		g->drain_stamp = tcp_jiffies32;
+	g->base_us = base;
+	/* The kernel's minimum leaves delayed ACKs out, so a sample may lie below it. */
+	g->round_us = min_t(u32, g->round_us, clamp_t(long, rtt_us, base, GRADIENT_MAX_RTT_US));
 	if (g->samples < U8_MAX)
 		g->samples++;
 }
@@ -189,14 +210,34 @@ static u32 gradient_weight(struct gradient *g)
 	return clamp_t(s64, GRADIENT_ONE / 2 + 2 * slope, 0, GRADIENT_ONE);
 }
 
-/* A decrease is due: is it of any use? If five in a row were not, others keep the queue full. */
-static void gradient_count_decrease(struct gradient *g)
+static void gradient_queue_is_short(struct gradient *g)
 {
-	if (!g->decreases)
+	g->short_stamp = tcp_jiffies32;
+	g->competing = false;
+}
+
+/*
+ * A decrease is due: is it of any use? If a quarter of cwnd, given up in five rounds or more, has
+ * not made the RTT less, and the last drain has not made the queue short, then others keep it full.
+ * With nothing left to give up, a long queue is the sign: a middling one may be of our own kind.
+ */
+static void gradient_count_decrease(struct gradient *g, u32 cwnd, bool queue_is_long)
+{
+	bool gave_up;
+
+	if (!g->decreases) {
 		g->futile_us = g->round_us;
-	if (++g->decreases <= GRADIENT_PATIENCE)
+		g->futile_cwnd = cwnd;
+	}
+	if (g->decreases < U8_MAX)
+		g->decreases++;
+
+	gave_up = cwnd <= g->futile_cwnd - g->futile_cwnd / 4 ||
+		  (cwnd <= GRADIENT_MIN_CWND && queue_is_long);
+	if (g->decreases <= GRADIENT_PATIENCE || !gave_up)
 		return;
-	g->competing = g->round_us >= g->futile_us;
+	g->competing = g->round_us >= g->futile_us &&
+		       tcp_jiffies32 - g->short_stamp > GRADIENT_DRAIN_INTERVAL;
 	g->decreases = 0;
 }
 
@@ -204,7 +245,7 @@ static void gradient_count_decrease(struct gradient *g)
 static void gradient_steer(struct sock *sk, struct gradient *g)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
-	u32 low = g->base_us + READ_ONCE(low_us.value);
+	u32 low = gradient_low_mark(tp, g);
 	u32 high = g->base_us + READ_ONCE(high_us.value);
 	u32 cwnd = tcp_snd_cwnd(tp);
 	s64 change = READ_ONCE(alpha.value) * GRADIENT_ONE;
@@ -213,7 +254,7 @@ static void gradient_steer(struct sock *sk, struct gradient *g)
 	u64 cut;
 
 	if (g->round_us <= low) {
-		g->competing = false;
+		gradient_queue_is_short(g);
 		g->decreases = 0;
 		if (g->increases < GRADIENT_PATIENCE)
 			g->increases++;
@@ -232,7 +273,7 @@ static void gradient_steer(struct sock *sk, struct gradient *g)
 		cut = div_u64(cut * READ_ONCE(beta.value) * weight, 100 * GRADIENT_ONE);
 		change -= cut;
 		if (change < 0)
-			gradient_count_decrease(g);
+			gradient_count_decrease(g, cwnd, g->round_us >= high);
 		else
 			g->decreases = 0;
 	}
@@ -259,6 +300,7 @@ static void gradient_start_drain(struct tcp_sock *tp, struct gradient *g)
 	u32 pipe = div_u64((u64)cwnd * g->base_us, g->round_us);
 	u32 target = max_t(u32, pipe - pipe / 4, GRADIENT_MIN_CWND);
 
+	g->drain_stamp = tcp_jiffies32;
 	if (target >= cwnd)
 		return;
 	g->resume_cwnd = cwnd;
@@ -281,8 +323,8 @@ static void gradient_end_round(struct sock *sk, struct gradient *g)
 
 	if (g->resume_cwnd) {
 		/* That the queue can be emptied shows that nobody else fills it. */
-		if (g->round_us <= g->base_us + READ_ONCE(low_us.value))
-			g->competing = false;
+		if (g->round_us != U32_MAX && g->round_us <= gradient_low_mark(tp, g))
+			gradient_queue_is_short(g);
 		if (!--g->drain_rounds)
 			gradient_end_drain(tp, g);
 		return;
@@ -292,12 +334,8 @@ static void gradient_end_round(struct sock *sk, struct gradient *g)
 
 	gradient_steer(sk, g);
 
-	if (tcp_jiffies32 - g->epoch_start > GRADIENT_EPOCH) {
-		g->base_us = g->epoch_us;
-		g->epoch_us = U32_MAX;
-		g->epoch_start = tcp_jiffies32;
+	if (tcp_jiffies32 - g->drain_stamp > GRADIENT_DRAIN_INTERVAL)
 		gradient_start_drain(tp, g);
-	}
 }
 
 static void gradient_slow_start(struct sock *sk, struct gradient *g, u32 acked)
@@ -347,8 +385,12 @@ static void gradient_reduce(struct tcp_sock *tp, const struct rate_sample *rs)
 static void gradient_pace(struct sock *sk)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
-	u32 percent = tcp_in_slow_start(tp) ? 200 : 120;
+	u32 percent = 120;
 	u64 rate;
+
+	/* During a reduction cwnd may be below ssthresh, too. */
+	if (tcp_in_slow_start(tp) && !tcp_in_cwnd_reduction(sk))
+		percent = 200;
 
 	if (!tp->srtt_us)
 		return;
@@ -364,7 +406,7 @@ static void gradient_on_ack(struct sock *sk, const struct rate_sample *rs)
 	struct tcp_sock *tp = tcp_sk(sk);
 	bool round_over = !before(tp->snd_una, g->round_end);
 
-	gradient_sample(g, rs->rtt_us);
+	gradient_sample(tp, g, rs->rtt_us);
 
 	if (tcp_in_cwnd_reduction(sk)) {
 		gradient_reduce(tp, rs);
@@ -469,11 +511,11 @@ static void gradient_init(struct sock *sk)
 	struct gradient *g = inet_csk_ca(sk);
 	const struct tcp_sock *tp = tcp_sk(sk);
 
-	/* A connection that comes from another control knows its RTT; a new one gives ~0 here. */
+	/* A connection may be in the middle of its life, and even of a recovery. */
 	*g = (struct gradient){
-		.base_us = clamp_t(u32, tcp_min_rtt(tp), 1, GRADIENT_MAX_RTT_US),
-		.epoch_us = U32_MAX,
-		.epoch_start = tcp_jiffies32,
+		.base_us = gradient_base(tp),
+		.drain_stamp = tcp_jiffies32,
+		.short_stamp = tcp_jiffies32,
 		.reducing = tcp_in_cwnd_reduction(sk),
 	};
 	gradient_start_round(tp, g);
