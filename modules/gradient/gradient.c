@@ -154,7 +154,7 @@ static void gradient_start_round(const struct tcp_sock *tp, struct gradient *g)
 
 /*
  * The RTT up to which the queue is short. On a slow path two segments of our own alone may take
- * longer than low_us; to allow for more than an eighth of base would be to accept a queue of others.
+ * longer than low_us; to allow more than an eighth of base would be to accept a queue of others.
  */
 static u32 gradient_low_mark(const struct tcp_sock *tp, const struct gradient *g)
 {
