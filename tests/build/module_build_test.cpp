@@ -200,6 +200,7 @@ TEST_F(ModuleBuildTest, WritesCompileCommandsThatAParserOfCUnderstands) {
                                 .err = Child::Output::kWithOut});
   const auto text = compiler->read_all();
   EXPECT_TRUE(compiler->wait()->success()) << *text;
+  EXPECT_FALSE(fs::exists(source_ / ".first.o.d"));
 }
 
 TEST_F(ModuleBuildTest, LeavesCompileCommandsOutWhenNotWanted) {

@@ -15,27 +15,35 @@ namespace fs = std::filesystem;
 
 // What gcc takes and clang calls an unknown argument, in x86 and library kernels of 6.1 to 6.12.
 constexpr std::string_view kGccOnly[] = {
-    "-fconserve-stack",       "-fno-allow-store-data-races",
-    "-mno-fp-ret-in-387",     "-mpreferred-stack-boundary=",
-    "-mskip-rax-setup",       "-mindirect-branch=",
-    "-mindirect-branch-register", "-mindirect-branch-cs-prefix",
-    "-mfunction-return=",     "-mrecord-mcount",
-    "-fmin-function-alignment=", "-fzero-init-padding-bits=",
+    "-fconserve-stack",
+    "-fmin-function-alignment=",
+    "-fno-allow-store-data-races",
+    "-ftrivial-auto-var-init=",  // clang before 16 wants another option beside it
+    "-fzero-init-padding-bits=",
+    "-mfunction-return=",
+    "-mindirect-branch",
+    "-mno-fp-ret-in-387",
+    "-mpreferred-stack-boundary=",
+    "-mrecord-mcount",
+    "-mskip-rax-setup",
 };
+// What is about the build in the copy, not about the source.
+constexpr std::string_view kOfTheBuild[] = {"-Wp,-MMD,", "-ffile-prefix-map="};
 
-bool is_gcc_only(std::string_view word) {
-  return std::any_of(std::begin(kGccOnly), std::end(kGccOnly),
-                     [&](std::string_view option) { return word.starts_with(option); });
+bool is_for_clangd(std::string_view word) {
+  const auto begins = [&](std::string_view option) { return word.starts_with(option); };
+  return !word.empty() && std::none_of(std::begin(kGccOnly), std::end(kGccOnly), begins) &&
+         std::none_of(std::begin(kOfTheBuild), std::end(kOfTheBuild), begins);
 }
 
-// Kbuild quotes only macro definitions, which have no blanks outside of the quotes' pairs that matter
-// here: an option to be dropped is always a word of its own.
-std::string without_gcc_only(std::string_view command) {
+// Kbuild quotes macro definitions, which may have blanks in them; an option to be dropped is always
+// a word of its own.
+std::string for_clangd(std::string_view command) {
   std::string kept;
   while (!command.empty()) {
     const std::string_view word = command.substr(0, command.find(' '));
     command.remove_prefix(std::min(command.size(), word.size() + 1));
-    if (word.empty() || is_gcc_only(word) || word.starts_with("-ffile-prefix-map=")) continue;
+    if (!is_for_clangd(word)) continue;
     if (!kept.empty()) kept += ' ';
     kept += word;
   }
@@ -63,7 +71,7 @@ Result<void> write_compile_commands(const Mirror& mirror, const Kernel& kernel) 
     // Not a source of the user's: the *.mod.c that modpost makes, or a file that was removed.
     if (source == step->source || !fs::exists(source, error)) continue;
     commands.push_back({{"directory", kernel.build.native()},
-                        {"command", without_gcc_only(mirror.as_user_sees(step->command))},
+                        {"command", for_clangd(mirror.as_user_sees(step->command))},
                         {"file", source.native()}});
   }
   const fs::path path = mirror.source() / "compile_commands.json";
