@@ -27,6 +27,9 @@ struct Handle {
 
   // -- files
   std::shared_ptr<PollWatch> watch;
+  /// What the watch saw and no poll of the host has been told yet. Some files tell an event to one
+  /// poll only (proc_sys_poll(), mounts_poll()), and it was the watch's.
+  unsigned signalled = 0;
 
   // -- directories: entries that were read from the stack and not yet by the host
   std::uint64_t device = 0;
@@ -39,23 +42,22 @@ struct Handle {
 class PollWatch final : public Job {
  public:
   /// Takes over `notify`. `session` is kept alive while it is in use.
-  PollWatch(Stack& stack, std::shared_ptr<void> session, int fd, unsigned events,
-            fuse_pollhandle* notify);
+  PollWatch(Stack& stack, std::shared_ptr<void> session, std::shared_ptr<Handle> file,
+            unsigned events, fuse_pollhandle* notify);
   ~PollWatch() override;
 
   [[nodiscard]] unsigned events() const { return events_; }
-  [[nodiscard]] bool done() const { return done_; }
+  [[nodiscard]] bool done() const { return file_ == nullptr; }
 
  private:
   void run() override;
-  void abandoned() override { done_ = true; }
+  void abandoned() override { file_.reset(); }
 
   Stack& stack_;
   std::shared_ptr<void> session_;
-  int fd_;
+  std::shared_ptr<Handle> file_;  // until it is done: the file holds us too
   unsigned events_;
   fuse_pollhandle* notify_;
-  bool done_ = false;
 };
 
 }  // namespace lkm::fuse

@@ -326,14 +326,17 @@ void Server::poll(Request& request, std::uint64_t number, unsigned events,
   struct pollfd now = {file->fd, static_cast<short>(events), 0};
   const long ready = stack_.syscall(SYS_poll, &now, 1, 0);
   if (ready < 0) return (void)request.error(ready);
-  const auto present = static_cast<unsigned short>(now.revents);
-  // What is not there yet is waited for. POLLERR and POLLHUP cannot be left out of a poll(2).
-  const unsigned missing = events & ~static_cast<unsigned>(present);
-  const bool waits = notify != nullptr && missing != 0 && !(present & (POLLERR | POLLHUP));
+  // POLLERR and POLLHUP cannot be left out of a poll(2).
+  constexpr unsigned kAlways = POLLERR | POLLHUP;
+  const unsigned present =
+      static_cast<unsigned short>(now.revents) | (file->signalled & (events | kAlways));
+  file->signalled &= ~present;
+  const unsigned missing = events & ~present;
+  const bool waits = notify != nullptr && missing != 0 && !(present & kAlways);
   const bool same = file->watch && !file->watch->done() && file->watch->events() == missing;
   if (waits && !same) {
     if (file->watch) file->watch->interrupt();
-    file->watch = std::make_shared<PollWatch>(stack_, shared_from_this(), file->fd, missing,
+    file->watch = std::make_shared<PollWatch>(stack_, shared_from_this(), file, missing,
                                               std::exchange(notify, nullptr));
     workers_->start(file->watch);
   }
