@@ -94,6 +94,7 @@ Result<void> Server::start() {
 
 // A socket that was shut down is readable and hung up for good, so everyone who waits on one wakes.
 void Server::stop() {
+  stopping_ = true;
   ::shutdown(listener_.get(), SHUT_RDWR);
   for (const UniqueFd& connection : connections_) ::shutdown(connection.get(), SHUT_RDWR);
   // A request that hangs in the kernel must not keep the stack from ending.
@@ -106,7 +107,8 @@ void Server::stop() {
 }
 
 void Server::accept_all() {
-  for (;;) {
+  // accept() of a socket that was shut down says EAGAIN, not EINVAL, when it must not block.
+  while (!stopping_) {
     UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket) {
       (void)adopt(std::move(socket));  // the refused client was told
@@ -115,7 +117,7 @@ void Server::accept_all() {
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
       stack_.sleep_for(std::chrono::milliseconds(100));  // until a connection ends
     } else if (errno != ECONNABORTED && errno != EINTR) {
-      return;  // EINVAL: stop() shut it down
+      return;
     }
   }
 }

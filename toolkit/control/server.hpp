@@ -95,6 +95,7 @@ class Server {
   std::map<std::string, Entry> methods_;
   std::list<UniqueFd> connections_;
   unsigned fibers_ = 0;  // the accepting one and those of connections
+  bool stopping_ = false;
 };
 
 }  // namespace lkm::control
