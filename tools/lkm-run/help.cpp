@@ -68,8 +68,8 @@ std::string wrap(std::string_view text, std::size_t indent) {
 }
 
 std::string usage(const Verb& verb) {
-  return fmt::format("lkm-run {}{}{}{}", verb.name, verb.options.empty() ? "" : " [OPTION]...",
-                     verb.operands.empty() ? "" : " ", verb.operands);
+  return fmt::format("lkm-run {} [OPTION]...{}{}", verb.name, verb.operands.empty() ? "" : " ",
+                     verb.operands);
 }
 
 std::string spelling(const Option& option) {

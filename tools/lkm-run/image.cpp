@@ -62,7 +62,8 @@ Result<fs::path> home_folder() {
   const fs::path installed = program.parent_path().parent_path() / "share" / "lkm-run";
   if (has_scripts(installed)) return installed;
   if (has_scripts(LKM_RUN_SOURCE_DIR)) return fs::path(LKM_RUN_SOURCE_DIR);
-  return fail_hint(ENOENT, "set LKM_RUN_HOME to the folder that has Kbuild/ in it", "find Kbuild/kernel");
+  return Failure(Error({}, "Kbuild/kernel is neither beside the program nor in its source tree")
+                     .with_hint("set LKM_RUN_HOME to the folder that has Kbuild/ in it"));
 }
 
 Result<ImagePlace> find_image(const std::string& wanted) {
