@@ -27,8 +27,9 @@ Child shell(const std::string& script, Child::Options options = {}) {
 
 // A pid is gone, or a zombie that its (new) parent has not yet taken.
 bool ended(pid_t pid) {
-  auto status = Child::spawn({.argv = {"sh", "-c", fmt::format("grep -q '^State:.[ZX]' /proc/{}/status", pid)},
-                              .err = Output::kNull});
+  auto status = Child::spawn(
+      {.argv = {"sh", "-c", fmt::format("grep -q '^State:.[ZX]' /proc/{}/status", pid)},
+       .err = Output::kNull});
   return ::kill(pid, 0) != 0 || status->wait()->success();
 }
 
@@ -128,8 +129,8 @@ TEST(Child, IsStoppedByATermSignalThatItMayHandle) {
 }
 
 TEST(Child, IsKilledWhenItIgnoresTheTermSignal) {
-  Child child = shell("trap '' TERM; echo ready; while :; do sleep 0.01; done",
-                      {.out = Output::kPipe});
+  Child child =
+      shell("trap '' TERM; echo ready; while :; do sleep 0.01; done", {.out = Output::kPipe});
   struct pollfd poll = {.fd = child.out().get(), .events = POLLIN, .revents = 0};
   ASSERT_EQ(::poll(&poll, 1, 10'000), 1);
   EXPECT_EQ(child.stop(20ms)->signal, SIGKILL);
@@ -156,7 +157,9 @@ TEST(Child, IsWaitedForAcrossInterruptingSignals) {
   action.sa_handler = [](int) {};  // without SA_RESTART: every blocking call ends with EINTR
   struct sigaction before {};
   ASSERT_EQ(::sigaction(SIGALRM, &action, &before), 0);
-  const struct itimerval often {{0, 1000}, {0, 1000}};
+  const struct itimerval often {
+    {0, 1000}, { 0, 1000 }
+  };
   const struct itimerval off {};
   ::setitimer(ITIMER_REAL, &often, nullptr);
   auto restore = defer([&] {

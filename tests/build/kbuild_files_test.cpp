@@ -41,7 +41,8 @@ TEST(CmdFile, LeavesOutWhatRunsAfterTheCompiler) {
 }
 
 TEST(CmdFile, UndoesTheEscapesOfMake) {
-  const auto step = parse_cmd("savedcmd_/m/a.o := gcc -DA='\\#' -DB='$(pound)' -DC='$$x' -c -o /m/a.o /m/a.c");
+  const auto step =
+      parse_cmd("savedcmd_/m/a.o := gcc -DA='\\#' -DB='$(pound)' -DC='$$x' -c -o /m/a.o /m/a.c");
   ASSERT_TRUE(step);
   EXPECT_EQ(step->command, "gcc -DA='#' -DB='#' -DC='$x' -c -o /m/a.o /m/a.c");
 }

@@ -45,7 +45,8 @@ MODULE_DESCRIPTION("test");
 fs::path distribution_kernel() {
   fs::path newest;
   std::error_code error;
-  for (fs::directory_iterator it("/lib/modules", error), end; !error && it != end; it.increment(error)) {
+  for (fs::directory_iterator it("/lib/modules", error), end; !error && it != end;
+       it.increment(error)) {
     const fs::path build = it->path() / "build";
     if (fs::exists(build / "Makefile", error) && build > newest) newest = build;
   }
@@ -125,7 +126,8 @@ TEST_F(ModuleBuildTest, ShowsACompileErrorWithTheUsersPathAndRecovers) {
   EXPECT_TRUE(is_build_failure(failed.error()));
   EXPECT_NE(failed.error().what().find(source_.native()), std::string::npos);
   EXPECT_EQ(streamed, build.output());
-  EXPECT_NE(streamed.find(source_.native() + "/first.c:10:16: error: "), std::string::npos) << streamed;
+  EXPECT_NE(streamed.find(source_.native() + "/first.c:10:16: error: "), std::string::npos)
+      << streamed;
   EXPECT_NE(streamed.find("valeu"), std::string::npos);
   EXPECT_EQ(streamed.find((dir_.path() / "work").native()), std::string::npos) << streamed;
   EXPECT_EQ(streamed.find("make"), std::string::npos) << streamed;
@@ -142,11 +144,13 @@ TEST_F(ModuleBuildTest, GivesTheCompilersWarnings) {
 }
 
 TEST_F(ModuleBuildTest, BuildsSeveralModulesInOrderOfDependency) {
-  write("user.c", std::string(kSource) + "\nextern int base_value(void);\nint use(void);\n"
-                                         "int use(void) { return base_value(); }\n");
-  write("zbase-part.c", "#include <linux/module.h>\nint base_value(void);\n"
-                        "int base_value(void) { return 1; }\nEXPORT_SYMBOL_GPL(base_value);\n"
-                        "MODULE_LICENSE(\"GPL\");\nMODULE_DESCRIPTION(\"test\");\n");
+  write("user.c", std::string(kSource) +
+                      "\nextern int base_value(void);\nint use(void);\n"
+                      "int use(void) { return base_value(); }\n");
+  write("zbase-part.c",
+        "#include <linux/module.h>\nint base_value(void);\n"
+        "int base_value(void) { return 1; }\nEXPORT_SYMBOL_GPL(base_value);\n"
+        "MODULE_LICENSE(\"GPL\");\nMODULE_DESCRIPTION(\"test\");\n");
   write("Kbuild", "obj-m := user.o zbase-part.o\n");
   auto build = open();
   EXPECT_EQ(names(run(build)), (Names{"zbase_part", "user"}));
@@ -170,8 +174,9 @@ TEST_F(ModuleBuildTest, BuildsWhatIsListedNowAfterTheKbuildFileChanged) {
 
 TEST_F(ModuleBuildTest, TakesAMakefileThatAlsoCallsTheKernelsMake) {
   fs::remove(source_ / "Kbuild");
-  write("Makefile", "obj-m := first.o\nall:\n\t$(MAKE) -C /lib/modules/$(shell uname -r)/build "
-                    "M=$(CURDIR) modules\n");
+  write("Makefile",
+        "obj-m := first.o\nall:\n\t$(MAKE) -C /lib/modules/$(shell uname -r)/build "
+        "M=$(CURDIR) modules\n");
   auto build = open();
   EXPECT_EQ(names(run(build)), Names{"first"});
 }
@@ -247,7 +252,8 @@ TEST_F(ModuleBuildTest, StopsWhenAskedToAndBuildsTheNextTime) {
 
 TEST_F(ModuleBuildTest, RefusesAKernelThatIsNone) {
   for (const auto& kernel : {dir_.path(), dir_.path() / "missing"}) {
-    const auto build = ModuleBuild::open({.folder = source_, .kernel = kernel, .work = dir_.path()});
+    const auto build =
+        ModuleBuild::open({.folder = source_, .kernel = kernel, .work = dir_.path()});
     ASSERT_FALSE(build);
     EXPECT_FALSE(build.error().hint().empty());
   }
@@ -260,7 +266,8 @@ class PluginBuildTest : public ModuleBuildTest {
   void SetUp() override {
     ModuleBuildTest::SetUp();
     const char* image = std::getenv("LKM_RUN_IMAGE");
-    if (image == nullptr) GTEST_SKIP() << "LKM_RUN_IMAGE names no library kernel; make check sets it";
+    if (image == nullptr)
+      GTEST_SKIP() << "LKM_RUN_IMAGE names no library kernel; make check sets it";
     kernel_ = image;
   }
 };
@@ -293,11 +300,13 @@ TEST_F(PluginBuildTest, KeepsTheUsersPathsInTheDebugInformation) {
 }
 
 TEST_F(PluginBuildTest, LinksModulesThatDependOnEachOther) {
-  write("user.c", std::string(kSource) + "\nextern int base_value(void);\nint use(void);\n"
-                                         "int use(void) { return base_value(); }\n");
-  write("zbase.c", "#include <linux/module.h>\nint base_value(void);\n"
-                   "int base_value(void) { return 1; }\nEXPORT_SYMBOL_GPL(base_value);\n"
-                   "MODULE_LICENSE(\"GPL\");\nMODULE_DESCRIPTION(\"test\");\n");
+  write("user.c", std::string(kSource) +
+                      "\nextern int base_value(void);\nint use(void);\n"
+                      "int use(void) { return base_value(); }\n");
+  write("zbase.c",
+        "#include <linux/module.h>\nint base_value(void);\n"
+        "int base_value(void) { return 1; }\nEXPORT_SYMBOL_GPL(base_value);\n"
+        "MODULE_LICENSE(\"GPL\");\nMODULE_DESCRIPTION(\"test\");\n");
   write("Kbuild", "obj-m := user.o zbase.o\n");
   auto build = open();
   EXPECT_EQ(names(run(build)), (Names{"zbase", "user"}));
@@ -334,10 +343,11 @@ TEST_F(PluginBuildTest, WritesCommandsThatClangdUnderstands) {
   const std::string command = commands.at(0).at("command");
   // clangd parses as clang does: the command must go through with clang in the compiler's place.
   const std::string options = command.substr(command.find(" -"));
-  auto clang = Child::spawn({.argv = {"sh", "-c", "clang" + options + " -fsyntax-only -o /dev/null"},
-                             .directory = commands.at(0).at("directory").get<std::string>(),
-                             .out = Child::Output::kPipe,
-                             .err = Child::Output::kWithOut});
+  auto clang =
+      Child::spawn({.argv = {"sh", "-c", "clang" + options + " -fsyntax-only -o /dev/null"},
+                    .directory = commands.at(0).at("directory").get<std::string>(),
+                    .out = Child::Output::kPipe,
+                    .err = Child::Output::kWithOut});
   const auto text = clang->read_all();
   EXPECT_TRUE(clang->wait()->success()) << *text;
 }

@@ -7,8 +7,8 @@ namespace lkm {
 namespace {
 
 TEST(Noise, IsNoSourceNorBuildFile) {
-  for (const char* name : {"mycc.c", "mycc.h", "Kbuild", "Makefile", "Kconfig", "entry.S", "table.inc",
-                           "tcp_2.c", "c", "mod.c", "README.md", "x.dts"}) {
+  for (const char* name : {"mycc.c", "mycc.h", "Kbuild", "Makefile", "Kconfig", "entry.S",
+                           "table.inc", "tcp_2.c", "c", "mod.c", "README.md", "x.dts"}) {
     EXPECT_FALSE(is_noise(name)) << name;
   }
 }
@@ -21,9 +21,9 @@ TEST(Noise, IsWhatEditorsKeepBesideAFile) {
 }
 
 TEST(Noise, IsWhatABuildLeaves) {
-  for (const char* name :
-       {"mycc.o", "mycc.ko", "mycc.mod", "mycc.mod.c", "mycc.mod.o", ".mycc.o.cmd", "Module.symvers",
-        "modules.order", ".tmp_versions", "mycc.so", "compile_commands.json", ".module-common.o"}) {
+  for (const char* name : {"mycc.o", "mycc.ko", "mycc.mod", "mycc.mod.c", "mycc.mod.o",
+                           ".mycc.o.cmd", "Module.symvers", "modules.order", ".tmp_versions",
+                           "mycc.so", "compile_commands.json", ".module-common.o"}) {
     EXPECT_TRUE(is_noise(name)) << name;
   }
 }

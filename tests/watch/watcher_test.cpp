@@ -210,9 +210,9 @@ TEST_F(WatcherTest, ReportsAFileThatBecomesReadable) {
 TEST_F(WatcherTest, IsNotTriggeredByTheBuildItself) {
   auto watcher = open();
   fs::create_directory(folder_ / ".tmp_versions");
-  for (const char* name : {"mycc.o", "mycc.mod", "mycc.mod.c", "mycc.mod.o", "mycc.ko", ".mycc.o.cmd",
-                           "Module.symvers", "modules.order", ".tmp_versions/mycc.mod",
-                           "compile_commands.json"}) {
+  for (const char* name :
+       {"mycc.o", "mycc.mod", "mycc.mod.c", "mycc.mod.o", "mycc.ko", ".mycc.o.cmd",
+        "Module.symvers", "modules.order", ".tmp_versions/mycc.mod", "compile_commands.json"}) {
     write_in_place(folder_ / name, "product");
   }
   expect_nothing(watcher);

@@ -7,10 +7,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define LKM_ASSERT(condition)                                                              \
-  do {                                                                                     \
-    if (!(condition)) {                                                                    \
+#define LKM_ASSERT(condition)                                                                \
+  do {                                                                                       \
+    if (!(condition)) {                                                                      \
       std::fprintf(stderr, "%s:%d: broken invariant: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                        \
-    }                                                                                      \
+      std::abort();                                                                          \
+    }                                                                                        \
   } while (0)

@@ -8,8 +8,8 @@
 //   LKM_TRY(const ExitStatus status, child.wait());
 //
 // The child has its own group, so that a signal reaches what it started too, and Ctrl-C on the
-// terminal reaches it only by way of its owner. A Child that is dropped before wait() is killed with
-// its group. It is known by a pidfd, which poll(2) reports as readable once it ended.
+// terminal reaches it only by way of its owner. A Child that is dropped before wait() is killed
+// with its group. It is known by a pidfd, which poll(2) reports as readable once it ended.
 #pragma once
 
 #include <sys/types.h>

@@ -30,7 +30,8 @@ class [[nodiscard]] Deferred {
   bool armed_ = true;
 };
 
-/// Runs `function` (which must not throw) when the returned object leaves its scope; errno survives.
+/// Runs `function` (which must not throw) when the returned object leaves its scope; errno
+/// survives.
 template <typename Function>
 Deferred<Function> defer(Function function) {
   return Deferred<Function>(std::move(function));

@@ -74,9 +74,9 @@ void write(std::string_view module, Level level, std::string_view text) {
   struct tm local {};
   ::clock_gettime(CLOCK_REALTIME, &now);
   ::localtime_r(&now.tv_sec, &local);
-  const std::string line = fmt::format("{:02}:{:02}:{:02}.{:03} {} {}: {}\n", local.tm_hour,
-                                       local.tm_min, local.tm_sec, now.tv_nsec / 1'000'000, module,
-                                       kNames[static_cast<std::size_t>(level)], text);
+  const std::string line =
+      fmt::format("{:02}:{:02}:{:02}.{:03} {} {}: {}\n", local.tm_hour, local.tm_min, local.tm_sec,
+                  now.tv_nsec / 1'000'000, module, kNames[static_cast<std::size_t>(level)], text);
   [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, line.data(), line.size());
   errno = saved;
 }

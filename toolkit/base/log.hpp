@@ -5,8 +5,8 @@
 //
 //   log::debug("watch", "{} events, {} kept", seen, kept);
 //
-// What is shown is set by a spec: "debug", or "warning,watch=debug,build=info" where a bare level is
-// that of all other modules. It comes from $LKM_RUN_LOG or an option of the command line.
+// What is shown is set by a spec: "debug", or "warning,watch=debug,build=info" where a bare level
+// is that of all other modules. It comes from $LKM_RUN_LOG or an option of the command line.
 #pragma once
 
 #include <fmt/format.h>
@@ -19,8 +19,8 @@ namespace lkm::log {
 
 enum class Level { kOff, kError, kWarning, kInfo, kDebug };
 
-/// Applies a spec; the default is "warning". To be called before threads are started. Errors: EINVAL
-/// for a word that is no level, with a hint that lists them; the old setting stays then.
+/// Applies a spec; the default is "warning". To be called before threads are started. Errors:
+/// EINVAL for a word that is no level, with a hint that lists them; the old setting stays then.
 Result<void> configure(std::string_view spec);
 /// Applies $LKM_RUN_LOG, if it is set.
 Result<void> configure_from_environment();

@@ -72,8 +72,8 @@ template <typename... Args>
 
 /// The same with a hint: the next thing to type.
 template <typename... Args>
-[[nodiscard]] Failure fail_hint(int errno_value, std::string hint, fmt::format_string<Args...> format,
-                                Args&&... args) {
+[[nodiscard]] Failure fail_hint(int errno_value, std::string hint,
+                                fmt::format_string<Args...> format, Args&&... args) {
   return Failure(Error(std::error_code(errno_value, std::generic_category()),
                        fmt::format(format, std::forward<Args>(args)...))
                      .with_hint(std::move(hint)));
@@ -83,16 +83,16 @@ template <typename... Args>
 
 #define LKM_CONCAT_(a, b) a##b
 #define LKM_CONCAT(a, b) LKM_CONCAT_(a, b)
-#define LKM_TRY_(tmp, decl, expr)                                  \
-  auto tmp = (expr);                                               \
-  if (!tmp) return ::lkm::Failure(std::move(tmp).error());         \
+#define LKM_TRY_(tmp, decl, expr)                          \
+  auto tmp = (expr);                                       \
+  if (!tmp) return ::lkm::Failure(std::move(tmp).error()); \
   decl = std::move(*tmp)
 
 /// LKM_TRY(auto x, f()): declares x from the value of f(), or returns f()'s error.
 #define LKM_TRY(decl, expr) LKM_TRY_(LKM_CONCAT(lkm_try_, __COUNTER__), decl, expr)
 
 /// LKM_CHECK(f()): returns f()'s error, if it has one.
-#define LKM_CHECK(expr)                                                                   \
-  do {                                                                                    \
+#define LKM_CHECK(expr)                                                                           \
+  do {                                                                                            \
     if (auto lkm_check = (expr); !lkm_check) return ::lkm::Failure(std::move(lkm_check).error()); \
   } while (0)

@@ -15,16 +15,10 @@ namespace fs = std::filesystem;
 
 // What gcc takes and clang calls an unknown argument, in x86 and library kernels of 6.1 to 6.12.
 constexpr std::string_view kGccOnly[] = {
-    "-fconserve-stack",
-    "-fmin-function-alignment=",
-    "-fno-allow-store-data-races",
+    "-fconserve-stack",          "-fmin-function-alignment=",   "-fno-allow-store-data-races",
     "-ftrivial-auto-var-init=",  // clang before 16 wants another option beside it
-    "-fzero-init-padding-bits=",
-    "-mfunction-return=",
-    "-mindirect-branch",
-    "-mno-fp-ret-in-387",
-    "-mpreferred-stack-boundary=",
-    "-mrecord-mcount",
+    "-fzero-init-padding-bits=", "-mfunction-return=",          "-mindirect-branch",
+    "-mno-fp-ret-in-387",        "-mpreferred-stack-boundary=", "-mrecord-mcount",
     "-mskip-rax-setup",
 };
 // What is about the build in the copy, not about the source.

@@ -11,8 +11,9 @@
 
 namespace lkm {
 
-/// The .ko files that a modules.order file lists, which name .ko files (to 6.2) or .o files; relative
-/// ones count from `folder`. In the file's order, without repetition; other lines are skipped.
+/// The .ko files that a modules.order file lists, which name .ko files (to 6.2) or .o files;
+/// relative ones count from `folder`. In the file's order, without repetition; other lines are
+/// skipped.
 std::vector<std::filesystem::path> parse_modules_order(std::string_view text,
                                                        const std::filesystem::path& folder);
 
@@ -22,8 +23,8 @@ struct CompileStep {
   std::filesystem::path source;  ///< .c or .S file, as the command names it
 };
 
-/// The compiler's run in an object's `.x.o.cmd` file; nullopt when there is none (a link, a truncated
-/// file).
+/// The compiler's run in an object's `.x.o.cmd` file; nullopt when there is none (a link, a
+/// truncated file).
 std::optional<CompileStep> parse_cmd(std::string_view text);
 
 }  // namespace lkm

@@ -11,7 +11,8 @@ namespace fs = std::filesystem;
 
 Result<Kernel> Kernel::open(const fs::path& folder) {
   const char* hint =
-      "Kbuild/kernel makes one and prints its folder; a distribution's is /lib/modules/VERSION/build";
+      "Kbuild/kernel makes one and prints its folder; a distribution's is "
+      "/lib/modules/VERSION/build";
   std::error_code error;
   const fs::path absolute = fs::absolute(folder, error);
   if (!fs::is_directory(absolute, error)) {

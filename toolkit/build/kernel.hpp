@@ -21,7 +21,8 @@ struct Kernel {
   std::string release;           ///< "6.12.117"; empty for a distribution's
   bool llvm = false;             ///< built by clang: modules must be too
 
-  /// Finds out what `folder` is. Errors: ENOENT, or EINVAL when it is neither of the two; with a hint.
+  /// Finds out what `folder` is. Errors: ENOENT, or EINVAL when it is neither of the two; with a
+  /// hint.
   static Result<Kernel> open(const std::filesystem::path& folder);
 };
 

@@ -2,11 +2,11 @@
 //
 // A private copy of a module's source folder, in which Kbuild works.
 //
-// Kbuild builds an external module inside its source folder (an output folder of its own exists from
-// Linux 6.13 only). Built in a copy, the user's folder stays clean, and the same folder can be built
-// for several kernels without mixing their objects. Copying by content also gives make the right idea
-// of what changed: a file whose bytes are new gets a new time, even if it came with an old one (mv of
-// a backup, git stash), and a touched file gets none.
+// Kbuild builds an external module inside its source folder (an output folder of its own exists
+// from Linux 6.13 only). Built in a copy, the user's folder stays clean, and the same folder can be
+// built for several kernels without mixing their objects. Copying by content also gives make the
+// right idea of what changed: a file whose bytes are new gets a new time, even if it came with an
+// old one (mv of a backup, git stash), and a touched file gets none.
 //
 //   <root>/tree/mycc/     the copy; M= for Kbuild
 //   <root>/tree/<other>   symlinks to the folder's siblings, for "../common/x.h"
@@ -27,9 +27,10 @@ class Mirror {
   static Result<Mirror> open(const std::filesystem::path& source,
                              const std::filesystem::path& root);
 
-  /// Brings the copy up to date: new and changed files are written, those that are gone are removed,
-  /// what Kbuild made stays. Symlinks are followed; build products in the source folder are left out.
-  /// Errors: as of the file operations, naming the file; E2BIG for more than 10,000 files.
+  /// Brings the copy up to date: new and changed files are written, those that are gone are
+  /// removed, what Kbuild made stays. Symlinks are followed; build products in the source folder
+  /// are left out. Errors: as of the file operations, naming the file; E2BIG for more than 10,000
+  /// files.
   Result<void> sync();
 
   [[nodiscard]] const std::filesystem::path& source() const { return source_; }

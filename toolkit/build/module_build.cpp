@@ -43,13 +43,14 @@ Failure build_failure(BuildCode code, std::string what) {
   return Failure(Error(std::error_code(static_cast<int>(code), build_category()), std::move(what)));
 }
 
-// make's own report of a recipe that failed: "make[3]: *** [/…/Makefile.build:229: /…/x.o] Error 1".
-// It repeats what the compiler said, by name of a file in the copy. Other words of make's ("No rule
-// to make target") are news.
+// make's own report of a recipe that failed: "make[3]: *** [/…/Makefile.build:229: /…/x.o] Error
+// 1". It repeats what the compiler said, by name of a file in the copy. Other words of make's ("No
+// rule to make target") are news.
 bool is_trace_of_make(std::string_view line) {
   if (!line.starts_with("make")) return false;
   const std::size_t stars = line.find(": *** [");
-  return stars != std::string_view::npos && line.substr(0, stars).find(' ') == std::string_view::npos;
+  return stars != std::string_view::npos &&
+         line.substr(0, stars).find(' ') == std::string_view::npos;
 }
 
 bool is_installed(std::string_view program) {
@@ -171,17 +172,17 @@ Result<std::vector<BuiltModule>> ModuleBuild::find_modules() const {
     LKM_TRY(auto facts, read_module_file(ko));
     waiting_names.insert(facts.name);
     LKM_TRY(auto build_id, read_build_id(ko));
-    waiting.push_back({{.name = facts.name, .ko = ko, .plugin = {}, .build_id = std::move(build_id)},
-                       std::move(facts.depends)});
+    waiting.push_back(
+        {{.name = facts.name, .ko = ko, .plugin = {}, .build_id = std::move(build_id)},
+         std::move(facts.depends)});
   }
-  // Those that others depend on come first. Modules cannot depend on each other in a circle: modpost
-  // refuses that (scripts/depmod would, too).
+  // Those that others depend on come first. Modules cannot depend on each other in a circle:
+  // modpost refuses that (scripts/depmod would, too).
   std::vector<BuiltModule> modules;
   while (!waiting.empty()) {
     auto next = std::find_if(waiting.begin(), waiting.end(), [&](const Found& found) {
-      return std::none_of(found.depends.begin(), found.depends.end(), [&](const std::string& name) {
-        return waiting_names.contains(name);
-      });
+      return std::none_of(found.depends.begin(), found.depends.end(),
+                          [&](const std::string& name) { return waiting_names.contains(name); });
     });
     if (next == waiting.end()) next = waiting.begin();
     waiting_names.erase(next->module.name);
@@ -221,18 +222,37 @@ Result<void> ModuleBuild::link(std::vector<BuiltModule>& modules, const Console&
 }
 
 Result<int> ModuleBuild::run_tool(const std::vector<std::string>& command, const Console& console) {
-  Child::Options options{.argv = command, .out = Child::Output::kPipe, .err = Child::Output::kWithOut};
+  Child::Options options{
+      .argv = command, .out = Child::Output::kPipe, .err = Child::Output::kWithOut};
   // What a make or shell around us exports must not reach the kernel's make.
-  for (const char* name : {"MAKEFLAGS", "MFLAGS", "GNUMAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARCH",
-                           "CROSS_COMPILE", "CC", "LD", "LLVM", "O", "M", "V", "W", "C", "KCFLAGS",
-                           "KBUILD_OUTPUT", "KBUILD_EXTMOD", "KCONFIG_CONFIG", "KERNELRELEASE"}) {
+  for (const char* name : {"MAKEFLAGS",
+                           "MFLAGS",
+                           "GNUMAKEFLAGS",
+                           "MAKELEVEL",
+                           "MAKEOVERRIDES",
+                           "ARCH",
+                           "CROSS_COMPILE",
+                           "CC",
+                           "LD",
+                           "LLVM",
+                           "O",
+                           "M",
+                           "V",
+                           "W",
+                           "C",
+                           "KCFLAGS",
+                           "KBUILD_OUTPUT",
+                           "KBUILD_EXTMOD",
+                           "KCONFIG_CONFIG",
+                           "KERNELRELEASE"}) {
     options.environment[name] = std::nullopt;
   }
   auto started = Child::spawn(options);
   if (!started) {
     const int error = started.error().errno_value();
-    return Failure(std::move(started.error())
-                       .with_hint(error == ENOENT && command[0] == "make" ? "apt-get install make" : ""));
+    return Failure(
+        std::move(started.error())
+            .with_hint(error == ENOENT && command[0] == "make" ? "apt-get install make" : ""));
   }
   Child child = std::move(*started);
 

@@ -2,14 +2,16 @@
 //
 // ModuleBuild: builds a module's source folder for a kernel, again and again.
 //
-//   LKM_TRY(auto build, ModuleBuild::open({.folder = "mycc", .kernel = image, .work = cache / "builds",
-//                                          .plugins = state / "plugins", .linker = "Kbuild/plugin"}));
+//   LKM_TRY(auto build, ModuleBuild::open({.folder = "mycc", .kernel = image, .work = cache /
+//   "builds",
+//                                          .plugins = state / "plugins", .linker =
+//                                          "Kbuild/plugin"}));
 //   auto result = build.run([](std::string_view line) { std::cerr << line; });
 //   if (!result && is_build_failure(result.error())) …   // the compiler has said why
 //
-// It is the kernel's own Kbuild, run in a private copy of the folder (mirror.hpp): what it prints is
-// passed on with the user's paths, and the debug information has them too. For a library kernel each
-// .ko is then linked into a plugin.
+// It is the kernel's own Kbuild, run in a private copy of the folder (mirror.hpp): what it prints
+// is passed on with the user's paths, and the debug information has them too. For a library kernel
+// each .ko is then linked into a plugin.
 #pragma once
 
 #include <chrono>
@@ -26,12 +28,13 @@
 namespace lkm {
 
 struct BuiltModule {
-  std::string name;              ///< "tcp_mycc", as in /proc/modules
-  std::filesystem::path ko;      ///< what Kbuild made; overwritten by the next build
-  std::filesystem::path plugin;  ///< a path of its own for this build; empty for a distribution kernel
-  std::string build_id;          ///< of the plugin, or of the .ko: hex
-  unsigned generation = 0;       ///< of the plugin: counts the different builds, from 1
-  bool is_new = true;            ///< false: the same bytes as a build before, and the same plugin
+  std::string name;          ///< "tcp_mycc", as in /proc/modules
+  std::filesystem::path ko;  ///< what Kbuild made; overwritten by the next build
+  std::filesystem::path
+      plugin;               ///< a path of its own for this build; empty for a distribution kernel
+  std::string build_id;     ///< of the plugin, or of the .ko: hex
+  unsigned generation = 0;  ///< of the plugin: counts the different builds, from 1
+  bool is_new = true;       ///< false: the same bytes as a build before, and the same plugin
 };
 
 struct BuildStep {
@@ -66,9 +69,9 @@ class ModuleBuild {
   /// Gets each line as it is printed, with its newline.
   using Sink = std::function<void(std::string_view line)>;
 
-  /// Builds what changed. Blocks; waits while another process builds the same folder. When `cancel_fd`
-  /// becomes readable the build is stopped: ECANCELED. Errors: is_build_failure(), with all that was
-  /// printed in output(); others for what is missing or broken around it.
+  /// Builds what changed. Blocks; waits while another process builds the same folder. When
+  /// `cancel_fd` becomes readable the build is stopped: ECANCELED. Errors: is_build_failure(), with
+  /// all that was printed in output(); others for what is missing or broken around it.
   Result<BuildResult> run(const Sink& sink = {}, int cancel_fd = -1);
 
   /// All that the tools printed in the last run.

@@ -32,7 +32,8 @@ class ElfFile {
   std::string_view section(std::string_view wanted) const {
     std::size_t names = 0;
     if (::elf_getshdrstrndx(get(), &names) != 0) return {};
-    for (Elf_Scn* at = ::elf_nextscn(get(), nullptr); at != nullptr; at = ::elf_nextscn(get(), at)) {
+    for (Elf_Scn* at = ::elf_nextscn(get(), nullptr); at != nullptr;
+         at = ::elf_nextscn(get(), at)) {
       GElf_Shdr header;
       if (::gelf_getshdr(at, &header) == nullptr) continue;
       const char* name = ::elf_strptr(get(), names, header.sh_name);

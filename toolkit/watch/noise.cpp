@@ -9,11 +9,14 @@ namespace {
 
 // Kbuild's products, and those of the tools around it.
 constexpr std::array<std::string_view, 16> kProducts = {
-    ".o",    ".ko",  ".mod", ".mod.c", ".a",    ".so",  ".cmd", ".order", ".symvers",
-    ".dwo",  ".gch", ".d",   ".su",    ".gcno", ".orig", ".rej",
+    ".o",       ".ko",  ".mod", ".mod.c", ".a",  ".so",   ".cmd",  ".order",
+    ".symvers", ".dwo", ".gch", ".d",     ".su", ".gcno", ".orig", ".rej",
 };
 constexpr std::array<std::string_view, 4> kNames = {
-    "compile_commands.json", "tags", "TAGS", "cscope.out",
+    "compile_commands.json",
+    "tags",
+    "TAGS",
+    "cscope.out",
 };
 
 bool all_digits(std::string_view name) {

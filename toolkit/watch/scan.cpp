@@ -72,7 +72,8 @@ class Scanner {
     std::vector<std::string> names;
     std::error_code gone;
     for (fs::directory_iterator it(path, gone), end; !gone && it != end; it.increment(gone)) {
-      if (std::string name = it->path().filename(); !is_noise(name)) names.push_back(std::move(name));
+      if (std::string name = it->path().filename(); !is_noise(name))
+        names.push_back(std::move(name));
     }
     std::sort(names.begin(), names.end());
     for (const auto& name : names) {

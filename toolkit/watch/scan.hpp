@@ -22,7 +22,7 @@ struct Fingerprint {
 };
 
 struct Snapshot {
-  bool exists = false;  ///< the folder is there
+  bool exists = false;                                 ///< the folder is there
   std::map<std::filesystem::path, Fingerprint> files;  ///< by path relative to the folder
 };
 
@@ -32,15 +32,14 @@ enum class Interest {
   kFile,  ///< only the file `name` in it matters: a symlink leads there
   kWay,   ///< only the coming and going of `name` matters: it lies on the way to something
 };
-using WatchFolder =
-    std::function<Result<void>(const std::filesystem::path& folder, const std::string& name,
-                               Interest interest)>;
+using WatchFolder = std::function<Result<void>(const std::filesystem::path& folder,
+                                               const std::string& name, Interest interest)>;
 
 /// Reads every file below `folder` (an absolute path) that is no noise, through symlinks. A folder
 /// that is reached twice counts once, so a symlink to a parent is harmless. `watch` is called for
-/// each folder *before* it is read: a change after that is in the snapshot, or seen by the watch, or
-/// both. Errors: those of `watch`; E2BIG for more than 1024 folders. What disappears meanwhile is no
-/// error.
+/// each folder *before* it is read: a change after that is in the snapshot, or seen by the watch,
+/// or both. Errors: those of `watch`; E2BIG for more than 1024 folders. What disappears meanwhile
+/// is no error.
 Result<Snapshot> scan(const std::filesystem::path& folder, const WatchFolder& watch);
 
 }  // namespace lkm

@@ -54,7 +54,7 @@ Result<Watcher> Watcher::open(const fs::path& folder, Options options) {
   if (!timer || !epoll) return fail(errno, "watch '{}'", folder.string());
   for (const int fd : {inotify.get(), timer.get()}) {
     struct epoll_event event {
-      .events = EPOLLIN, .data = {.fd = fd}
+      .events = EPOLLIN, .data = {.fd = fd }
     };
     if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
       return fail(errno, "watch '{}'", folder.string());
@@ -72,7 +72,8 @@ Result<Snapshot> Watcher::rescan() {
                          Interest interest) -> Result<void> {
     const std::uint32_t mask = interest == Interest::kWay ? kComingAndGoing : kEverything;
     // IN_MASK_ADD: one folder may be of interest for several reasons.
-    const int wd = ::inotify_add_watch(inotify_.get(), path.c_str(), mask | IN_MASK_ADD | IN_ONLYDIR);
+    const int wd =
+        ::inotify_add_watch(inotify_.get(), path.c_str(), mask | IN_MASK_ADD | IN_ONLYDIR);
     if (wd < 0) {
       if (errno == ENOSPC) {
         return fail_hint(ENOSPC, "sysctl -w fs.inotify.max_user_watches=65536", "watch '{}'",

@@ -11,9 +11,9 @@
 //
 // inotify says *that* something happened; *what* changed is found by comparing the content of all
 // source files with what it was at the last report. That one mechanism covers every way to save: in
-// place, by rename over the file, through temporary files that are gone again, lost events, a folder
-// that is deleted and made again, a symlink turned elsewhere. It also means that a save (or touch)
-// which changes no byte is not reported: there is nothing new to build.
+// place, by rename over the file, through temporary files that are gone again, lost events, a
+// folder that is deleted and made again, a symlink turned elsewhere. It also means that a save (or
+// touch) which changes no byte is not reported: there is nothing new to build.
 //
 // A report comes after `quiet` without further events, so a burst is one report. While a file is
 // written but not yet closed, the quiet period does not count (truncate(2), and setting nothing but
@@ -54,7 +54,8 @@ struct ChangeSet {
   Kind kind = Kind::kChanged;
   /// Files that are new, changed or gone: relative to the folder, sorted. At kBack, all in it.
   std::vector<std::filesystem::path> paths;
-  bool overflowed = false;  ///< the kernel dropped events meanwhile; `paths` is complete all the same
+  bool overflowed =
+      false;  ///< the kernel dropped events meanwhile; `paths` is complete all the same
 };
 
 class Watcher {
@@ -72,8 +73,8 @@ class Watcher {
 
   /// Readable (POLLIN) when next() has work to do, also if that turns out to be no report.
   [[nodiscard]] int fd() const { return epoll_.get(); }
-  /// The next report, if one is due. Never waits. Errors: ENOSPC and E2BIG as at open(); the watcher
-  /// tries again at the next event.
+  /// The next report, if one is due. Never waits. Errors: ENOSPC and E2BIG as at open(); the
+  /// watcher tries again at the next event.
   Result<std::optional<ChangeSet>> next();
   /// The folder, as an absolute path.
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
@@ -103,8 +104,8 @@ class Watcher {
   std::filesystem::path folder_;
   Options options_;
   UniqueFd inotify_;
-  UniqueFd timer_;  // the end of the quiet period or of the bound
-  UniqueFd epoll_;  // both of the above
+  UniqueFd timer_;                // the end of the quiet period or of the bound
+  UniqueFd epoll_;                // both of the above
   std::map<int, Watch> watches_;  // by watch descriptor
   Snapshot known_;                // as of the last report
 
