@@ -121,7 +121,7 @@ TEST(Child, TakesItsGroupWithItWhenDropped) {
 
 TEST(Child, IsStoppedByATermSignalThatItMayHandle) {
   Child child = shell("trap 'echo cleaned; exit 5' TERM; echo ready; while :; do sleep 0.01; done",
-                      {.out = Output::kPipe});
+                      {.out = Output::kPipe, .err = Output::kNull});
   struct pollfd poll = {.fd = child.out().get(), .events = POLLIN, .revents = 0};
   ASSERT_EQ(::poll(&poll, 1, 10'000), 1);
   EXPECT_EQ(child.stop(10s)->code, 5);
