@@ -136,7 +136,8 @@ Result<void> Rtnl::link_del(const std::string& link) {
 Result<void> Rtnl::veth_add(const std::string& link, const VethOptions& options) {
   LKM_CHECK(check_name(link));
   LKM_CHECK(check_name(options.peer));
-  LKM_TRY(const int peer_netns, stack_->netns_fd(options.peer_netns));
+  LKM_TRY(const int fd, stack_->netns_fd(options.peer_netns));
+  const StackFd peer_netns(*stack_, fd);
   NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   message.extra<ifinfomsg>();
   nlmsghdr* header = message.header();
@@ -147,7 +148,7 @@ Result<void> Rtnl::veth_add(const std::string& link, const VethOptions& options)
   nlattr* peer = mnl_attr_nest_start(header, VETH_INFO_PEER);
   message.extra<ifinfomsg>();
   put_link_attributes(header, options.peer, options);
-  mnl_attr_put_u32(header, IFLA_NET_NS_FD, static_cast<std::uint32_t>(peer_netns));
+  mnl_attr_put_u32(header, IFLA_NET_NS_FD, static_cast<std::uint32_t>(peer_netns.get()));
   mnl_attr_nest_end(header, peer);
   mnl_attr_nest_end(header, data);
   mnl_attr_nest_end(header, info);
