@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The one contract between the host runtime (C++) and the library kernel (arch/lib).
+ *
+ * Both sides include this file, so it is C, uses fixed-width types only and pulls in no libc and no
+ * kernel header. Either side refuses to go on when LIBOS_ABI_VERSION or a table's size differs.
+ *
+ * Terms
+ *   carrier   the host thread that executes kernel code at this moment; there is never a second one
+ *   fiber     a kernel task; it runs on its own stack, on whichever thread is the carrier
+ *   stack     the whole library kernel ("network stack"), not a call stack
+ *
+ * Contexts from which a call may come
+ *   [fiber]   on a task, where sleeping is allowed
+ *   [irq]     from the idle operation or an interrupt handler: must not sleep
+ *   [any]     both
+ */
+#ifndef LIBOS_ABI_H
+#define LIBOS_ABI_H
+
+#include "cpu.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LIBOS_ABI_VERSION 1
+
+struct libos_task; /* a fiber; opaque to the host */
+struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
+
+/* Stages of boot, in order, for the boot chart. */
+#define LIBOS_BOOT_STAGES 24
+struct libos_boot_stage {
+	const char *name; /* static string; NULL ends the list */
+	uint64_t at_ns; /* host CLOCK_MONOTONIC at its end */
+};
+
+/*
+ * Registers at a fault, as the host's signal handler found them. The layout is that of the library's
+ * struct pt_regs.
+ */
+struct libos_fault {
+	uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+	uint64_t di, si, bp, bx, dx, ax, cx, sp, ip, flags;
+	uint64_t address; /* what was accessed, 0 if that is not known */
+	uint64_t signal; /* SIGSEGV, SIGBUS, SIGILL, SIGFPE */
+};
+
+/* One iovec of a frame; same layout as struct iovec. */
+struct libos_iov {
+	void *base;
+	size_t len;
+};
+
+/* Offloads of a frame: struct virtio_net_hdr, field by field (Linux uapi/linux/virtio_net.h). */
+struct libos_frame_meta {
+	uint8_t flags;
+	uint8_t gso_type;
+	uint16_t hdr_len;
+	uint16_t gso_size;
+	uint16_t csum_start;
+	uint16_t csum_offset;
+};
+
+/* What the host supplies. Every callback is noexcept; errors are -errno. */
+struct libos_host {
+	uint32_t abi_version;
+	uint32_t size; /* sizeof(struct libos_host) */
+
+	/* -- log and end -- */
+	/* [any] Kernel log text as it is printed; not NUL-terminated. */
+	void (*console)(const char *text, size_t len);
+	/* [any] The kernel panicked or stopped. Must not return. */
+	void (*halt)(int panicked);
+
+	/* -- time -- */
+	/* [any] Nanoseconds of stack time; monotonic; 0 at boot. */
+	uint64_t (*clock_ns)(void);
+	/* [any] Nanoseconds since 1970-01-01, read once at boot. */
+	uint64_t (*wall_ns)(void);
+	/* [any] Waits that long without sleeping; virtual time advances instead. */
+	void (*delay_ns)(uint64_t ns);
+	/* [irq] The clock event moved to `deadline_ns` (also in libos_cpu). */
+	void (*clock_event)(uint64_t deadline_ns);
+	/* Idle task, interrupts off: return once an interrupt is pending or cpu->deadline_ns is reached. */
+	void (*idle)(void);
+	/* [irq] LIBOS_IRQ_HOST was taken: deliver what is there. */
+	void (*irq)(void);
+
+	/* -- memory -- */
+	/* [fiber] A call stack of `size` bytes with a guard page below it; NULL when out of memory. */
+	void *(*stack_alloc)(size_t size);
+	void (*stack_free)(void *stack, size_t size);
+	void *(*memcpy)(void *to, const void *from, size_t len);
+	void *(*memmove)(void *to, const void *from, size_t len);
+	void *(*memset)(void *to, int byte, size_t len);
+	int (*memcmp)(const void *a, const void *b, size_t len);
+
+	/* -- randomness: seeded in virtual time -- */
+	void (*random)(void *to, size_t len);
+
+	/* -- fibers -- */
+	/* [fiber] The task ends. `died`: by an oops, so the host's frames on it never unwound. */
+	void (*task_exit)(void *cookie, int died);
+
+	/* [any] Before and after a context switch, with the fiber stack that comes next; may be NULL. */
+	void (*switching)(void *stack, size_t size);
+	void (*switched)(void);
+
+	/* -- modules -- */
+	/* [fiber] request_module(): load what provides `name` (a module name or an alias). */
+	int (*modprobe)(const char *name);
+	/* [fiber] The kernel freed the module of this plugin handle: its text may be unmapped. */
+	void (*plugin_freed)(void *plugin);
+
+	/* -- network devices -- */
+	/* [irq] Sends a frame; 0, or -ENOBUFS to stop the queue until net_tx_ready(). */
+	int (*net_xmit)(void *dev, const struct libos_frame_meta *meta, const struct libos_iov *iov,
+			unsigned int n);
+};
+
+/* Where the kernel lives and how it starts. */
+struct libos_boot {
+	void *pool; /* page-aligned memory for all of the kernel's allocations, zeroed */
+	size_t pool_len; /* bytes */
+	const char *cmdline; /* kernel command line, below 2048 bytes */
+	uint64_t start_ns; /* host CLOCK_MONOTONIC when boot began, for the chart */
+	uint64_t (*host_ns)(void); /* host CLOCK_MONOTONIC, for the chart */
+	/*
+	 * pid 1 after boot: runs on a fiber, must never return. It owns the file table and the
+	 * root file system that every spawned fiber shares.
+	 */
+	void (*init)(void *cookie);
+	void *cookie;
+};
+
+/* spawn() flags */
+#define LIBOS_SPAWN_OWN_FILES 1u /* a copy of the file table instead of the shared one */
+
+/* A module that was linked as a shared object and is mapped. */
+struct libos_plugin {
+	void *handle; /* the host's cookie, given back by plugin_freed() */
+	uintptr_t load_bias; /* what to add to sh_addr */
+	const void *image; /* the file's bytes (its section headers are read), may be a read-only map */
+	size_t image_len;
+	const char *args; /* "alpha=3 beta=4", may be "" */
+};
+
+/* How swap_congestion_control() went. Times are host nanoseconds. */
+struct libos_swap_report {
+	uint32_t sockets; /* sockets that moved, all states */
+	uint32_t established; /* of these with a running congestion control */
+	uint32_t netns_defaults; /* namespaces whose default moved */
+	uint32_t zombie; /* 1: the old code could not be released yet */
+	uint64_t init_ns; /* running the new module's init */
+	uint64_t transfer_ns; /* moving the sockets */
+	uint64_t blackout_ns; /* longest time in which nothing else could run */
+	uint64_t retire_ns; /* from the transfer to the old code's release */
+};
+
+/* What the library offers. All [fiber] unless marked. */
+struct libos_entry {
+	uint32_t abi_version;
+	uint32_t size; /* sizeof(struct libos_entry) */
+	const char *release; /* "6.12.117" */
+	struct libos_cpu *cpu;
+	const struct libos_boot_stage *boot_chart;
+
+	/*
+	 * Runs start_kernel() on a stack of the library. Returns only through host->halt(); the idle
+	 * loop lives inside. Called once per mapped library, from a plain host thread.
+	 */
+	int (*boot)(const struct libos_host *host, const struct libos_boot *boot);
+
+	/* A system call by x86-64 number; returns the result or -errno (never -ERESTART*). */
+	long (*syscall)(long nr, const unsigned long args[6]);
+
+	/*
+	 * A new fiber with the caller's credentials, namespaces and file table, running fn(cookie).
+	 * host->task_exit(cookie) tells its end. 0 or -errno; *task is valid until task_exit().
+	 */
+	int (*spawn)(const char *name, void (*fn)(void *cookie), void *cookie, unsigned int flags,
+		     struct libos_task **task);
+	/* The running fiber. [any] */
+	struct libos_task *(*self)(void);
+	/* Lowest byte of the running fiber's stack. [any] */
+	void *(*stack)(void);
+	/* Sleeps until unpark(); an unpark() that came first makes it return at once. 0 or -EINTR. */
+	int (*park)(uint64_t deadline_ns);
+	/* [any] Wakes a fiber out of park(). */
+	void (*unpark)(struct libos_task *task);
+	/* [any] Makes the fiber's present or next interruptible wait end with -EINTR. */
+	void (*interrupt)(struct libos_task *task);
+	/* pid of a fiber in the stack. [any] */
+	int (*pid)(struct libos_task *task);
+	/* Lets other runnable fibers run. */
+	void (*yield)(void);
+	/* [irq] Serves pending interrupts; for the host's loop. */
+	void (*run_irqs)(void);
+
+	/* Ends the stack: calls host->halt(0). */
+	void (*halt)(void);
+
+	/*
+	 * Signal handler: where to go on after a fault at `ip` that kernel code was prepared for (its
+	 * exception table), or 0.
+	 */
+	uintptr_t (*fixup)(uintptr_t ip);
+	/*
+	 * An unprepared fault. The host's signal handler lets the thread go on here, on the fiber's own
+	 * stack (another one if that overflowed). Ends the task with an oops, or panics.
+	 */
+	void (*fault)(struct libos_fault *fault) __attribute__((noreturn));
+
+	/* Boots a mapped plugin as a module with the kernel's own loader. 0 or -errno. */
+	int (*module_load)(const struct libos_plugin *plugin);
+	/* Swaps the module of the same name for this plugin. 0 or -errno; the old one serves on then. */
+	int (*module_swap)(const struct libos_plugin *plugin, unsigned int flags,
+			   struct libos_swap_report *report);
+
+	/* A network device named `name`; features are NETIF_F bits the wire can do. */
+	int (*netdev_add)(void *dev, const char *name, const uint8_t mac[6], unsigned int mtu,
+			  unsigned int vnet_hdr, struct libos_netdev **out);
+	void (*netdev_del)(struct libos_netdev *dev);
+	/* [irq] A frame arrived. 0 or -ENOMEM. */
+	int (*netdev_rx)(struct libos_netdev *dev, const struct libos_frame_meta *meta,
+			 const void *frame, size_t len);
+	/* [irq] The wire takes frames again. */
+	void (*netdev_tx_ready)(struct libos_netdev *dev);
+	void (*netdev_carrier)(struct libos_netdev *dev, int on);
+};
+
+/* The library exports its table under this name; the host looks it up. */
+#define LIBOS_ENTRY "libos_entry"
+#ifdef __KERNEL__
+extern const struct libos_entry libos_entry;
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* LIBOS_ABI_H */

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+#define COMPILE_OFFSETS
+#include <linux/kbuild.h>
+#include <linux/sched.h>
+
+int main(void);
+int main(void)
+{
+	OFFSET(TASK_THREAD_SP, task_struct, thread.sp);
+	return 0;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of this directory share. */
+#ifndef _LIBOS_KERNEL_H
+#define _LIBOS_KERNEL_H
+
+#include <linux/types.h>
+#include <abi/libos.h>
+
+struct module;
+struct task_struct;
+
+extern const struct libos_host *libos_host;
+extern const struct libos_boot *libos_boot;
+
+/* entry.c */
+void libos_mark(const char *stage);
+
+/* console.c, memory.c */
+void libos_console_setup(void);
+void libos_memory_setup(void);
+
+/* irq.c: raises lines; the caller is the carrier or a host callback. */
+void libos_raise(enum libos_irq irq);
+
+/* time.c */
+void libos_clock_interrupt(void);
+
+/* process.c */
+int libos_spawn(const char *name, void (*fn)(void *cookie), void *cookie, unsigned int flags,
+		struct libos_task **task);
+int libos_park(u64 deadline_ns);
+void libos_unpark(struct libos_task *task);
+void libos_interrupt(struct libos_task *task);
+int libos_pid(struct libos_task *task);
+struct libos_task *libos_self(void);
+void *libos_stack(void);
+void libos_yield(void);
+
+void libos_task_start(struct task_struct *prev, int (*fn)(void *), void *arg);
+
+/* syscalls.c */
+long libos_syscall(long nr, const unsigned long args[6]);
+
+/* init.c */
+int libos_make_program(const char *path, const char *magic, size_t len);
+void __noreturn libos_pid1(void);
+
+/* traps.c */
+uintptr_t libos_fixup(uintptr_t ip);
+void __noreturn libos_fault(struct libos_fault *fault);
+
+/* plugin/ */
+int libos_module_load(const struct libos_plugin *plugin);
+int libos_module_swap(const struct libos_plugin *plugin, unsigned int flags,
+		      struct libos_swap_report *report);
+void libos_swap_switch(struct task_struct *prev, struct task_struct *next);
+void libos_init_died(struct module *mod);
+int libos_modprobe_run(void);
+
+/* switch.S */
+void libos_first_switch(void);
+void libos_call_on(void *stack_top, void (*fn)(void));
+
+#endif

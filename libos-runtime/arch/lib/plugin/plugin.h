@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of this directory share. */
+#ifndef _LIBOS_PLUGIN_H
+#define _LIBOS_PLUGIN_H
+
+#include <linux/module.h>
+#include <abi/libos.h>
+#include "../kernel/libos.h"
+
+struct load_info;
+struct sock;
+
+/* loader.c */
+int libos_plugin_load(const struct libos_plugin *plugin, struct module **mod);
+const char *libos_plugin_name(const struct libos_plugin *plugin);
+
+/* symbols.c */
+int libos_symbols_add(struct module *mod, const struct load_info *info, unsigned long bias);
+void libos_symbols_free(struct module *mod);
+
+/* sockets.c: calls `visit` for every socket of every namespace; it must not sleep. */
+void libos_for_each_socket(void (*visit)(struct sock *sk, void *arg), void *arg);
+
+/* swap.c */
+int libos_module_rename(struct module *mod, const char *name);
+
+/*
+ * tcp_cc.c: congestion controls across a swap. begin() makes registrations of `to` wait; commit()
+ * puts them in the place of the same names of `from` and moves the sockets; abort() forgets them.
+ */
+bool libos_cc_owned(struct module *mod);
+void libos_cc_begin(struct module *from);
+int libos_cc_commit(struct module *to, struct libos_swap_report *report);
+void libos_cc_abort(void);
+
+#endif

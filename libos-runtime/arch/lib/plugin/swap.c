@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Swaps a loaded module for another build of it. Both are in the kernel at once: the old one steps
+ * aside under another name, serving on; the new one's init runs; only then objects move and the old
+ * one's exit runs. Whatever fails before that leaves the old one as it was.
+ */
+#include <linux/kobject.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/string.h>
+#include <linux/syscalls.h>
+#include <../kernel/module/internal.h>
+#include "plugin.h"
+
+/* One swap at a time; `task` is the one that runs it. */
+static struct {
+	struct task_struct *task;
+	struct module *from; /* set while it goes by its retired name */
+	char name[MODULE_NAME_LEN];
+	u64 since_ns; /* when `task` was switched in */
+	u64 longest_ns;
+} swap;
+static DEFINE_MUTEX(swap_lock);
+
+/*
+ * The longest stretch in which the swapping task kept the CPU is what others had to wait: the
+ * blackout. Called at every context switch.
+ */
+void libos_swap_switch(struct task_struct *prev, struct task_struct *next)
+{
+	u64 now;
+
+	if (likely(!swap.task) || (prev != swap.task && next != swap.task))
+		return;
+	now = libos_boot->host_ns();
+	if (prev == swap.task)
+		swap.longest_ns = max(swap.longest_ns, now - swap.since_ns);
+	else
+		swap.since_ns = now;
+}
+
+/* Renames a module in the module list and in sysfs. The name must not be taken. */
+int libos_module_rename(struct module *mod, const char *name)
+{
+	int err = kobject_rename(&mod->mkobj.kobj, name);
+
+	if (err)
+		return err;
+	mutex_lock(&module_mutex);
+	strscpy(mod->name, name, sizeof(mod->name));
+	mutex_unlock(&module_mutex);
+	return 0;
+}
+
+/* "mycc@3", cut where a module name ends. */
+static void retired_name(char *to, const char *name, unsigned int generation)
+{
+	char suffix[16];
+	int n = snprintf(suffix, sizeof(suffix), "@%u", generation);
+
+	scnprintf(to, MODULE_NAME_LEN, "%.*s%s", (int)MODULE_NAME_LEN - 1 - n, name, suffix);
+}
+
+static bool has_dependents(struct module *mod)
+{
+	bool has;
+
+	mutex_lock(&module_mutex);
+	has = !list_empty(&mod->source_list);
+	mutex_unlock(&module_mutex);
+	return has;
+}
+
+static int replace_cc(const struct libos_plugin *plugin, struct module *from, const char *name,
+		      struct libos_swap_report *report)
+{
+	struct module *to;
+	char retired[MODULE_NAME_LEN];
+	u64 start;
+	int err;
+
+	retired_name(retired, name, from->arch.generation);
+	err = libos_module_rename(from, retired);
+	if (err)
+		return err;
+	swap.from = from;
+	libos_cc_begin(from);
+	start = libos_boot->host_ns();
+	err = libos_plugin_load(plugin, &to);
+	report->init_ns = libos_boot->host_ns() - start;
+	if (!err)
+		err = libos_cc_commit(to, report);
+	if (err) {
+		libos_cc_abort();
+		swap.from = NULL;
+		libos_module_rename(from, name);
+		return err;
+	}
+	swap.from = NULL;
+	to->arch.generation = from->arch.generation + 1;
+
+	start = libos_boot->host_ns();
+	err = sys_delete_module((const char __user *)retired, O_NONBLOCK);
+	report->retire_ns = libos_boot->host_ns() - start;
+	if (err) {
+		/* The new code serves; the old stays mapped, by its own name, until its users go. */
+		pr_warn("%s: cannot be unloaded yet: %d\n", retired, err);
+		report->zombie = 1;
+	}
+	return 0;
+}
+
+int libos_module_swap(const struct libos_plugin *plugin, unsigned int flags,
+		      struct libos_swap_report *report)
+{
+	const char *name = libos_plugin_name(plugin);
+	struct module *from;
+	int err;
+
+	if (!name)
+		return -ENOEXEC;
+	mutex_lock(&swap_lock);
+	mutex_lock(&module_mutex);
+	from = find_module(name);
+	mutex_unlock(&module_mutex);
+	if (!from || from->state != MODULE_STATE_LIVE) {
+		err = -ENOENT;
+		goto out;
+	}
+	if (has_dependents(from)) {
+		pr_err("%s: other modules depend on it\n", name);
+		err = -EBUSY;
+		goto out;
+	}
+
+	memset(report, 0, sizeof(*report));
+	/* Other kinds have no adapter: the host may unload and load them while they are idle. */
+	if (!libos_cc_owned(from)) {
+		err = -EOPNOTSUPP;
+		goto out;
+	}
+
+	memset(report, 0, sizeof(*report));
+	strscpy(swap.name, name, MODULE_NAME_LEN);
+	swap.longest_ns = 0;
+	swap.since_ns = libos_boot->host_ns();
+	swap.task = current;
+	err = replace_cc(plugin, from, swap.name, report);
+	report->blackout_ns = max(swap.longest_ns, libos_boot->host_ns() - swap.since_ns);
+	swap.task = NULL;
+out:
+	mutex_unlock(&swap_lock);
+	return err;
+}
+
+/*
+ * The running task dies of an oops inside a module's init. The module must not keep its name: it is
+ * left in the list as a zombie, since nobody knows what it had set up. A swap is undone.
+ */
+void libos_init_died(struct module *mod)
+{
+	static unsigned int zombies;
+	char zombie[MODULE_NAME_LEN];
+
+	scnprintf(zombie, sizeof(zombie), "%.*s@oops%u", (int)MODULE_NAME_LEN - 16, mod->name,
+		  ++zombies);
+	libos_module_rename(mod, zombie);
+	if (current != swap.task)
+		return;
+	libos_cc_abort();
+	libos_module_rename(swap.from, swap.name);
+	swap.from = NULL;
+	swap.task = NULL;
+	mutex_unlock(&swap_lock);
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "libos-runtime/host/event_loop.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <cerrno>
+#include <ctime>
+
+namespace lkm {
+
+static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLERR == EPOLLERR &&
+              POLLHUP == EPOLLHUP && POLLRDHUP == EPOLLRDHUP && POLLPRI == EPOLLPRI);
+
+Result<EventLoop> EventLoop::create() {
+  EventLoop loop;
+  loop.epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!loop.epoll_) return fail(errno, "epoll_create1");
+  loop.kick_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!loop.kick_) return fail(errno, "eventfd");
+  // Edge-triggered: each write wakes once, and nobody has to read it.
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.fd = loop.kick_.get()}};
+  if (::epoll_ctl(loop.epoll_.get(), EPOLL_CTL_ADD, loop.kick_.get(), &event) < 0) {
+    return fail(errno, "epoll_ctl");
+  }
+  return loop;
+}
+
+Result<void> EventLoop::arm(int fd, const Entry& entry) {
+  epoll_event event{.events = EPOLLONESHOT, .data = {.fd = fd}};
+  if (entry.ready) event.events = EPOLLIN;
+  if (entry.in != nullptr) event.events |= unsigned(entry.in->events);
+  if (entry.out != nullptr) event.events |= unsigned(entry.out->events);
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) return {};
+  // First use of this descriptor, or it was closed and its number is another's now.
+  if (errno == ENOENT && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
+  return fail(errno, "wait for descriptor {}", fd);
+}
+
+Result<void> EventLoop::add(int fd, Waiter* waiter) {
+  Entry& entry = entries_[fd];
+  Waiter*& slot = (waiter->events & POLLOUT) != 0 ? entry.out : entry.in;
+  if (slot != nullptr || entry.ready) return fail(EBUSY, "wait for descriptor {}", fd);
+  slot = waiter;
+  auto armed = arm(fd, entry);
+  if (!armed) slot = nullptr;
+  return armed;
+}
+
+void EventLoop::remove(int fd, Waiter* waiter) {
+  const auto it = entries_.find(fd);
+  if (it == entries_.end()) return;
+  Entry& entry = it->second;
+  const bool armed = entry.in == waiter || entry.out == waiter;
+  if (entry.in == waiter) entry.in = nullptr;
+  if (entry.out == waiter) entry.out = nullptr;
+  if (armed) {
+    (void)arm(fd, entry);  // the other direction stays; with none, one-shot without bits is silent
+  }
+  if (entry.in == nullptr && entry.out == nullptr && !entry.ready) entries_.erase(it);
+}
+
+Result<void> EventLoop::watch(int fd, std::function<void()> ready) {
+  Entry& entry = entries_[fd];
+  if (entry.in != nullptr || entry.out != nullptr || entry.ready) {
+    return fail(EBUSY, "watch descriptor {}", fd);
+  }
+  entry.ready = std::move(ready);
+  auto armed = arm(fd, entry);
+  if (!armed) entries_.erase(fd);
+  return armed;
+}
+
+void EventLoop::unwatch(int fd) {
+  entries_.erase(fd);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+}
+
+bool EventLoop::collect(std::uint64_t timeout_ns) {
+  if (count_ > 0) return true;  // not delivered yet
+  const timespec timeout{.tv_sec = time_t(timeout_ns / 1'000'000'000),
+                         .tv_nsec = long(timeout_ns % 1'000'000'000)};
+  const int n = ::epoll_pwait2(epoll_.get(), events_.data(), int(events_.size()),
+                               timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr);
+  count_ = n > 0 ? n : 0;
+  return count_ > 0;
+}
+
+void EventLoop::kick() {
+  const std::uint64_t one = 1;
+  const int saved = errno;
+  [[maybe_unused]] const auto n = ::write(kick_.get(), &one, sizeof(one));
+  errno = saved;
+}
+
+}  // namespace lkm

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// EventLoop: one epoll set for all host descriptors of a stack. Fibers wait for a descriptor; devices get
+// a callback. The idle loop collects events (off the fibers), and the interrupt handler delivers them.
+#pragma once
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <unordered_map>
+
+#include "toolkit/base/result.hpp"
+#include "toolkit/base/unique_fd.hpp"
+
+struct libos_task;
+
+namespace lkm {
+
+class EventLoop {
+ public:
+  static Result<EventLoop> create();
+
+  /// A fiber's wait for one descriptor, on its stack.
+  struct Waiter {
+    libos_task* task = nullptr;
+    short events = 0;   ///< poll(2) bits that end the wait
+    short revents = 0;  ///< those that came
+  };
+
+  /// Arms the wait. EBUSY when another fiber waits for the same direction; else as epoll_ctl(2).
+  Result<void> add(int fd, Waiter* waiter);
+  /// Disarms it, whether or not it fired.
+  void remove(int fd, Waiter* waiter);
+  /// Calls `ready` from interrupt context whenever the descriptor has input. Until unwatch().
+  Result<void> watch(int fd, std::function<void()> ready);
+  void unwatch(int fd);
+
+  /// Waits at most `timeout_ns` (0: does not wait, UINT64_MAX: for ever) and keeps what came for
+  /// deliver(). True when there is something.
+  bool collect(std::uint64_t timeout_ns);
+  /// Interrupt context: unparks the fibers and calls the callbacks whose events were collected.
+  template <typename Unpark>
+  void deliver(Unpark unpark);
+  /// Makes a collect() that waits, now or next, return. From any thread or signal handler.
+  void kick();
+
+ private:
+  struct Entry {
+    Waiter* in = nullptr;
+    Waiter* out = nullptr;
+    std::function<void()> ready;
+  };
+
+  EventLoop() = default;
+  Result<void> arm(int fd, const Entry& entry);
+
+  UniqueFd epoll_;
+  UniqueFd kick_;
+  std::unordered_map<int, Entry> entries_;
+  std::array<epoll_event, 64> events_{};
+  int count_ = 0;
+};
+
+template <typename Unpark>
+void EventLoop::deliver(Unpark unpark) {
+  const int count = count_;
+  count_ = 0;
+  for (int i = 0; i < count; ++i) {
+    const auto& event = events_[static_cast<std::size_t>(i)];
+    const auto it = entries_.find(event.data.fd);
+    if (it == entries_.end()) continue;  // removed since
+    Entry& entry = it->second;
+    if (entry.ready) {
+      entry.ready();
+      continue;
+    }
+    for (Waiter** slot : {&entry.in, &entry.out}) {
+      Waiter* waiter = *slot;
+      if (waiter == nullptr) continue;
+      const auto got = short(event.events & (unsigned(waiter->events) | EPOLLERR | EPOLLHUP));
+      if (got == 0) continue;
+      waiter->revents = got;
+      *slot = nullptr;
+      unpark(waiter->task);
+    }
+    // One-shot: whoever still waits must be armed again.
+    if (entry.in != nullptr || entry.out != nullptr) (void)arm(event.data.fd, entry);
+  }
+}
+
+}  // namespace lkm

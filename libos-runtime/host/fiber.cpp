@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "libos-runtime/host/fiber.hpp"
+
+#include "toolkit/base/assert.hpp"
+
+namespace lkm {
+
+void Fiber::State::run() {
+  task = runtime.kernel().self();
+  body();
+  body = nullptr;  // what it captured ends with it, on its own fiber
+}
+
+void Fiber::State::ended(bool died) {
+  if (died) end = FiberEnd::kOopsed;
+  task = nullptr;
+  for (libos_task* joiner : joiners) runtime.kernel().unpark(joiner);
+  const auto last = std::move(self);
+}
+
+FiberEnd Fiber::join() {
+  LKM_ASSERT(state_);
+  Runtime& runtime = state_->runtime;
+  while (state_->task != nullptr) {
+    state_->joiners.push_back(runtime.kernel().self());
+    runtime.kernel().park(UINT64_MAX);
+    std::erase(state_->joiners, runtime.kernel().self());
+  }
+  return state_->end;
+}
+
+void Fiber::interrupt() {
+  if (state_ && state_->task != nullptr) state_->runtime.kernel().interrupt(state_->task);
+}
+
+void Fiber::unpark() {
+  if (state_ && state_->task != nullptr) state_->runtime.kernel().unpark(state_->task);
+}
+
+bool Fiber::done() const { return !state_ || state_->task == nullptr; }
+
+int Fiber::pid() const { return state_ ? state_->pid : 0; }
+
+}  // namespace lkm

@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "libos-runtime/host/runtime.hpp"
+
+#include <dlfcn.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "libos-runtime/host/faults.hpp"
+#include "libos-runtime/host/sanitizer.hpp"
+#include "toolkit/base/assert.hpp"
+
+namespace lkm {
+
+Runtime* g_runtime = nullptr;
+
+namespace {
+
+constexpr std::uint64_t kNever = UINT64_MAX;
+/// How often a busy stack looks at the clock and at host descriptors, at the latest.
+constexpr std::uint64_t kTickNs = 1'000'000;
+constexpr std::size_t kBootStack = 64 * 1024;
+constexpr std::size_t kFiberStack = 256 * 1024;  // FIBER_STACK_SIZE of arch/lib
+/// In virtual time, how many idle turns may pass without a look at host descriptors.
+constexpr unsigned kVirtualTurns = 64;
+
+int tick_signal() { return SIGRTMIN + 3; }
+
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value) {
+  ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
+}
+
+void futex_wake(std::atomic<std::uint32_t>& word) {
+  ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+thread_local Carrier* t_carrier = nullptr;
+
+}  // namespace
+
+/// The host operations of the abi table. They are C functions without an argument for state, hence
+/// g_runtime.
+struct Runtime::Callbacks {
+  static void raise(unsigned lines) {
+    __atomic_fetch_or(&g_runtime->cpu_->pending, lines, __ATOMIC_RELAXED);
+  }
+
+  static void console(const char* text, std::size_t len) noexcept {
+    const std::string_view line(text, len);
+    if (const auto at = line.find("Kernel panic - not syncing: "); at != std::string_view::npos) {
+      auto why = line.substr(at);
+      g_runtime->panic_ = why.substr(0, why.find('\n'));
+    }
+    g_runtime->on_console(line);
+    if (g_runtime->options_.console) g_runtime->options_.console(line);
+  }
+  [[noreturn]] static void halt(int panicked) noexcept {
+    g_runtime->leave(panicked != 0);
+    __builtin_unreachable();
+  }
+
+  static std::uint64_t clock_ns() noexcept {
+    const auto now = g_runtime->clock_.now();
+    // Every look at the clock is a chance to notice that the clock event is due.
+    if (now >= g_runtime->cpu_->deadline_ns) raise(1u << LIBOS_IRQ_TIMER);
+    return now;
+  }
+  static std::uint64_t wall_ns() noexcept { return g_runtime->clock_.wall(); }
+  static void delay_ns(std::uint64_t ns) noexcept {
+    auto& clock = g_runtime->clock_;
+    const auto end = clock.now() + ns;
+    clock.advance_to(end);
+    while (clock.now() < end) __builtin_ia32_pause();
+  }
+  static void clock_event(std::uint64_t) noexcept {}
+  static void idle() noexcept { g_runtime->idle(); }
+  static void irq() noexcept { g_runtime->interrupt(); }
+
+  static void* stack_alloc(std::size_t size) noexcept { return g_runtime->stacks_.allocate(size); }
+  static void stack_free(void* stack, std::size_t) noexcept { g_runtime->stacks_.free(stack); }
+  static void random(void* to, std::size_t len) noexcept { g_runtime->random_.fill(to, len); }
+
+  static void task_exit(void* cookie, int died) noexcept {
+    --g_runtime->busy_fibers_;
+    static_cast<FiberBody*>(cookie)->ended(died != 0);
+  }
+  static void switching(void* stack, std::size_t size) noexcept {
+    sanitizer::leaving({stack, size});
+  }
+  static int modprobe(const char* name) noexcept { return g_runtime->on_modprobe(name); }
+  static void plugin_freed(void* plugin) noexcept { g_runtime->freed_plugins_.push_back(plugin); }
+
+  static faults::Where where() {
+    if (g_runtime == nullptr || !g_runtime->on_fiber()) return {};
+    return {true, g_runtime->entry_->stack()};
+  }
+  static void tick(int) { raise(1u << LIBOS_IRQ_TIMER | 1u << LIBOS_IRQ_HOST); }
+  static void init(void*) noexcept { g_runtime->pid1(); }
+  static void fiber(void* cookie) noexcept { static_cast<FiberBody*>(cookie)->run(); }
+  static void boot(void*) noexcept {
+    sanitizer::arrived();
+    const int err = g_runtime->entry_->boot(&g_runtime->host_, &g_runtime->boot_);
+    g_runtime->panic_ = fmt::format("the library refused to boot: {}", std::strerror(-err));
+    g_runtime->leave(true);
+  }
+};
+
+Result<std::unique_ptr<Runtime>> Runtime::create(const Stack::Options& options) {
+  if (g_runtime != nullptr) {
+    return fail_hint(EBUSY, "run the second stack in a process of its own", "boot '{}'",
+                     options.library.string());
+  }
+  LKM_TRY(auto events, EventLoop::create());
+  auto runtime = std::unique_ptr<Runtime>(new Runtime(options, std::move(events)));
+  runtime->boot_.start_ns = host_ns();
+
+  // Local scope, bound now: the library's snprintf must not become the process's.
+  runtime->library_ = ::dlopen(options.library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (runtime->library_ == nullptr) {
+    return fail_hint(ENOENT, "Kbuild/kernel builds the library kernel", "load '{}': {}",
+                     options.library.string(), ::dlerror());
+  }
+  runtime->entry_ =
+      static_cast<const libos_entry*>(::dlsym(runtime->library_, LIBOS_ENTRY));
+  if (runtime->entry_ == nullptr || runtime->entry_->abi_version != LIBOS_ABI_VERSION ||
+      runtime->entry_->size != sizeof(libos_entry)) {
+    return fail_hint(EPROTO, "Kbuild/kernel builds the library that fits this program",
+                     "load '{}': not a library kernel of ABI version {}", options.library.string(),
+                     LIBOS_ABI_VERSION);
+  }
+  runtime->cpu_ = runtime->entry_->cpu;
+  LKM_TRY(runtime->pool_, Mapping::memory(options.memory, PROT_READ | PROT_WRITE, MAP_NORESERVE));
+  if (options.clock == Clock::kVirtual) runtime->random_.seed(options.seed);
+  return runtime;
+}
+
+Runtime::~Runtime() {
+  if (tick_made_) ::timer_delete(tick_);
+  g_runtime = nullptr;
+}
+
+Result<void> Runtime::run(std::function<void()> init) {
+  g_runtime = this;
+  init_ = std::move(init);
+  options_.cmdline = fmt::format("panic=-1 loglevel=7 {}", options_.cmdline);
+
+  host_ = libos_host{.abi_version = LIBOS_ABI_VERSION,
+                     .size = sizeof(libos_host),
+                     .console = Callbacks::console,
+                     .halt = Callbacks::halt,
+                     .clock_ns = Callbacks::clock_ns,
+                     .wall_ns = Callbacks::wall_ns,
+                     .delay_ns = Callbacks::delay_ns,
+                     .clock_event = Callbacks::clock_event,
+                     .idle = Callbacks::idle,
+                     .irq = Callbacks::irq,
+                     .stack_alloc = Callbacks::stack_alloc,
+                     .stack_free = Callbacks::stack_free,
+                     .memcpy = std::memcpy,
+                     .memmove = std::memmove,
+                     .memset = std::memset,
+                     .memcmp = std::memcmp,
+                     .random = Callbacks::random,
+                     .task_exit = Callbacks::task_exit,
+                     .switching = sanitizer::kEnabled ? Callbacks::switching : nullptr,
+                     .switched = sanitizer::kEnabled ? sanitizer::arrived : nullptr,
+                     .modprobe = Callbacks::modprobe,
+                     .plugin_freed = Callbacks::plugin_freed,
+                     .net_xmit = nullptr};
+  boot_.pool = pool_.data();
+  boot_.pool_len = pool_.size();
+  boot_.cmdline = options_.cmdline.c_str();
+  boot_.host_ns = host_ns;
+  boot_.init = Callbacks::init;
+
+  Carrier carrier;
+  carrier.bounds = sanitizer::this_thread();
+  t_carrier = &carrier;
+  faults::prepare_thread();
+  faults::install(*entry_, Callbacks::where);
+
+  LKM_TRY(const auto boot_stack, Mapping::memory(kBootStack));
+  parked_ = make_context(boot_stack.data(), boot_stack.size(), Callbacks::boot, nullptr);
+  parked_bounds_ = {boot_stack.data(), boot_stack.size()};
+  enter(carrier);
+  loop(carrier);
+
+  t_carrier = nullptr;
+  arm_tick(false);
+  // Calls that were under way will never be answered.
+  for (const std::lock_guard lock(carriers_mutex_); auto& other : carriers_) {
+    if (other->number != Carrier::kNone) other->answer(-ESHUTDOWN);
+  }
+  if (panicked_) return fail(ENOTRECOVERABLE, "{}", panic_.empty() ? "kernel panic" : panic_);
+  return {};
+}
+
+std::vector<BootStage> Runtime::boot_chart() const {
+  std::vector<BootStage> stages;
+  for (const auto* stage = entry_->boot_chart; stage->name != nullptr; ++stage) {
+    stages.push_back({stage->name, std::chrono::nanoseconds(stage->at_ns - boot_.start_ns)});
+  }
+  return stages;
+}
+
+bool Runtime::on_fiber() const {
+  return carrier_ != nullptr && t_carrier == carrier_ &&
+         token_.load(std::memory_order_relaxed) == Token::kTaken;
+}
+
+std::vector<void*> Runtime::take_freed_plugins() { return std::exchange(freed_plugins_, {}); }
+
+// -- the token -----------------------------------------------------------------------------------------
+
+bool Runtime::try_take() {
+  auto expected = Token::kFree;
+  return token_.compare_exchange_strong(expected, Token::kTaken, std::memory_order_acquire);
+}
+
+void Runtime::enter(Carrier& carrier) {
+  carrier_ = &carrier;
+  const Context fiber = parked_;
+  sanitizer::leaving(parked_bounds_);
+  lkm_context_switch(&carrier.native, &fiber);
+  sanitizer::arrived();
+  // Here again: a fiber gave the CPU up. Only now is its stack free for another thread.
+  if (token_.load(std::memory_order_relaxed) == Token::kTaken) {
+    token_.store(Token::kFree, std::memory_order_seq_cst);
+  }
+}
+
+void Runtime::give_up() {
+  const Carrier& carrier = *carrier_;
+  parked_bounds_ = {entry_->stack(), kFiberStack};
+  sanitizer::leaving(carrier.bounds);
+  lkm_context_switch(&parked_, &carrier.native);
+  sanitizer::arrived();
+}
+
+void Runtime::leave(bool panicked) {
+  panicked_ = panicked;
+  token_.store(Token::kGone);
+  events_.kick();
+  sanitizer::leaving(carrier_->bounds);
+  Context unused;
+  lkm_context_switch(&unused, &carrier_->native);
+}
+
+/// On the loop thread, with the token free: until there is an event or the clock event is due.
+void Runtime::wait() {
+  const auto deadline = cpu_->deadline_ns;
+  loop_deadline_.store(deadline, std::memory_order_seq_cst);
+  // Virtual time stands while no fiber waits for it: then only the host can have news.
+  const bool jump = clock_.is_virtual() && busy_fibers_ > 0 && deadline != kNever;
+  if (jump && ++virtual_idles_ % kVirtualTurns != 0) {
+    clock_.advance_to(deadline);
+    Callbacks::raise(1u << LIBOS_IRQ_TIMER);
+    return;
+  }
+  std::uint64_t timeout = kNever;
+  if (cpu_->pending != 0 || jump) {
+    timeout = 0;
+  } else if (!clock_.is_virtual() && deadline != kNever) {
+    const auto now = clock_.now();
+    timeout = deadline > now ? deadline - now : 0;
+  }
+  if (events_.collect(timeout)) Callbacks::raise(1u << LIBOS_IRQ_HOST);
+  if (jump) clock_.advance_to(deadline);
+  if (clock_.now() >= deadline) Callbacks::raise(1u << LIBOS_IRQ_TIMER);
+}
+
+/// Waits for events and the clock, and carries the CPU for what comes of them.
+void Runtime::loop(Carrier& carrier) {
+  while (token_.load(std::memory_order_acquire) != Token::kGone) {
+    if (calls_.load(std::memory_order_seq_cst) == nullptr) wait();
+    loop_deadline_.store(0, std::memory_order_relaxed);
+    if (try_take()) {
+      enter(carrier);
+    } else if (token_.load() == Token::kTaken) {
+      // Another thread carries the CPU, and takes the interrupts. Look again in a tick's time.
+      Callbacks::raise(1u << LIBOS_IRQ_HOST | 1u << LIBOS_IRQ_TIMER);
+      const timespec tick{.tv_sec = 0, .tv_nsec = long(kTickNs)};
+      ::nanosleep(&tick, nullptr);
+    }
+  }
+}
+
+// -- idle and interrupts -----------------------------------------------------------------------------
+
+void Runtime::idle() {
+  if (cpu_->pending != 0) return;
+  const auto now = clock_.now();
+  if (!clock_.is_virtual()) {
+    if (now >= cpu_->deadline_ns) {
+      Callbacks::raise(1u << LIBOS_IRQ_TIMER);
+      return;
+    }
+    // Switching the tick costs a system call: worth it for a long sleep only.
+    if (!threads_ && (cpu_->deadline_ns == kNever || cpu_->deadline_ns - now > 4 * kTickNs)) {
+      arm_tick(false);
+    }
+  }
+  give_up();
+  if (!threads_ && !clock_.is_virtual()) arm_tick(true);
+}
+
+void Runtime::interrupt() {
+  admit_calls();
+  events_.collect(0);
+  events_.deliver([this](libos_task* task) { entry_->unpark(task); });
+}
+
+/// In virtual time a tick would let real time decide when softirqs run; with other threads, the loop
+/// thread is the tick.
+void Runtime::arm_tick(bool on) {
+  if (on == tick_on_) return;
+  if (!tick_made_) {
+    struct sigaction action {};
+    action.sa_handler = Callbacks::tick;
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
+    ::sigaction(tick_signal(), &action, nullptr);
+    sigevent event{};
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = tick_signal();
+    event._sigev_un._tid = ::gettid();
+    if (::timer_create(CLOCK_MONOTONIC, &event, &tick_) < 0) return;
+    tick_made_ = true;
+  }
+  itimerspec period{};
+  if (on) period.it_value.tv_nsec = period.it_interval.tv_nsec = long(kTickNs);
+  ::timer_settime(tick_, 0, &period, nullptr);
+  tick_on_ = on;
+}
+
+// -- fibers ------------------------------------------------------------------------------------------
+
+Result<libos_task*> Runtime::spawn(const std::string& name, FiberBody* body) {
+  libos_task* task = nullptr;
+  ++busy_fibers_;
+  const int err = entry_->spawn(name.c_str(), Callbacks::fiber, body, 0, &task);
+  if (err != 0) {
+    --busy_fibers_;
+    return fail(-err, "start fiber '{}'", name);
+  }
+  return task;
+}
+
+/// pid 1: starts the program, then makes fibers for threads that come in.
+void Runtime::pid1() {
+  pid1_ = entry_->self();
+  init_();
+  for (;;) {
+    for (Carrier* carrier : std::exchange(new_carriers_, {})) {
+      auto task = spawn("thread", carrier);
+      if (task) {
+        carrier->task = *task;
+      } else {
+        carrier->answer(-task.error().errno_value());
+      }
+    }
+    entry_->park(kNever);
+  }
+}
+
+// -- calls of other threads ----------------------------------------------------------------------------
+
+namespace {
+
+/// Ends the thread's fiber with the thread.
+struct ThreadEnd {
+  ~ThreadEnd() {
+    if (carrier == nullptr || g_runtime == nullptr) return;
+    carrier->number = Carrier::kEnd;
+    g_runtime->end_thread(*carrier);
+  }
+  Carrier* carrier = nullptr;
+};
+thread_local ThreadEnd t_end;
+
+}  // namespace
+
+Carrier& Runtime::carrier_of_this_thread() {
+  if (t_carrier == nullptr) {
+    faults::prepare_thread();
+    const std::lock_guard lock(carriers_mutex_);
+    carriers_.push_back(std::make_unique<Carrier>());
+    t_carrier = carriers_.back().get();
+    t_carrier->bounds = sanitizer::this_thread();
+    t_end.carrier = t_carrier;
+  }
+  return *t_carrier;
+}
+
+void Runtime::end_thread(Carrier& carrier) {
+  if (carrier.task != nullptr) call(carrier);
+  t_carrier = nullptr;
+  const std::lock_guard lock(carriers_mutex_);
+  std::erase_if(carriers_, [&](const auto& other) { return other.get() == &carrier; });
+}
+
+void Runtime::submit(Carrier& carrier) {
+  carrier.next = calls_.load(std::memory_order_relaxed);
+  while (!calls_.compare_exchange_weak(carrier.next, &carrier, std::memory_order_seq_cst)) {
+  }
+  Callbacks::raise(1u << LIBOS_IRQ_HOST);
+}
+
+long Runtime::call(long number, const unsigned long args[6]) {
+  Carrier& carrier = carrier_of_this_thread();
+  carrier.args = args;
+  carrier.number = number;
+  return call(carrier);
+}
+
+bool Runtime::call(std::function<void()> body) {
+  Carrier& carrier = carrier_of_this_thread();
+  carrier.body = &body;
+  carrier.number = Carrier::kBody;
+  return call(carrier) == 0;
+}
+
+long Runtime::call(Carrier& carrier) {
+  carrier.done.store(0, std::memory_order_relaxed);
+  bool submitted = false;
+  for (;;) {
+    if (try_take()) {
+      // Parked in our own fiber: it sees the call at once. Else the fiber that stands there must let
+      // the scheduler go to ours.
+      if (!submitted && (carrier.task == nullptr || entry_->self() != carrier.task)) submit(carrier);
+      submitted = true;
+      enter(carrier);
+      if (loop_deadline_.load(std::memory_order_seq_cst) > cpu_->deadline_ns) events_.kick();
+    } else if (!submitted) {
+      submit(carrier);
+      submitted = true;
+      continue;  // the token may have been freed before the call was there to be seen
+    }
+    if (carrier.done.load(std::memory_order_acquire) != 0) break;
+    if (token_.load(std::memory_order_seq_cst) == Token::kGone) return -ESHUTDOWN;
+    if (calls_.load(std::memory_order_seq_cst) != nullptr &&
+        token_.load(std::memory_order_seq_cst) == Token::kFree) {
+      continue;  // a call, perhaps our own, came in while the token was being freed
+    }
+    futex_wait(carrier.done, 0);
+  }
+  return carrier.result;
+}
+
+void Runtime::admit_calls() {
+  Carrier* carrier = calls_.exchange(nullptr, std::memory_order_seq_cst);
+  while (carrier != nullptr) {
+    Carrier* next = carrier->next;
+    if (carrier->task == nullptr) new_carriers_.push_back(carrier);
+    entry_->unpark(carrier->task != nullptr ? carrier->task : pid1_);
+    carrier = next;
+  }
+}
+
+void Carrier::answer(long value) {
+  result = value;
+  number = kNone;
+  done.store(1, std::memory_order_release);
+  futex_wake(done);
+}
+
+/// The fiber of a thread: executes its calls, one after the other.
+void Carrier::run() {
+  Runtime& runtime = *g_runtime;
+  const libos_entry& kernel = *runtime.entry_;
+  task = kernel.self();
+  for (;;) {
+    if (number == kEnd) return;
+    if (number != kNone) {
+      if (number == kBody) {
+        (*body)();
+        result = 0;
+      } else {
+        result = kernel.syscall(number, args);
+      }
+      if (runtime.carrier_ == this) {
+        number = kNone;
+        done.store(1, std::memory_order_release);
+        runtime.give_up();  // back to the program
+        if (number != kNone) continue;
+        // Another thread carries the CPU now. Ours is in its program: for the kernel it sleeps.
+        kernel.run_irqs();
+      } else {
+        answer(result);
+      }
+    }
+    if (number == kNone) kernel.park(kNever);
+  }
+}
+
+void Carrier::ended(bool died) {
+  task = nullptr;
+  answer(died ? -EFAULT : 0);
+}
+
+}  // namespace lkm

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Runtime: the machine that the library kernel runs on. It has one CPU, and this is how host threads share
+// it.
+//
+// The CPU is a token. The thread that has it, the carrier, executes kernel code: always on some fiber's
+// stack, never on its own. It gives the token up at one of two places, and only there:
+//   - in the idle task, when nothing is runnable;
+//   - in a thread's syscall fiber, when its result is ready and the carrier is that very thread: the thread
+//     goes back to its program, as a CPU goes back to user mode.
+// The fiber that stands there is "parked": it is still the kernel's current task. Whoever takes the token
+// next goes on in the parked fiber, finds out there what is to be done, and lets the scheduler switch.
+//
+// The loop thread waits in epoll while the token is free, with the next clock event as its timeout. Then it
+// takes the token, and the interrupts follow. In a stack of Stack::run() it is the only thread. In the
+// embedded mode (Stack::boot()), a program's thread that calls syscall() has a fiber in the stack. It hands
+// the call to that fiber, and carries the CPU itself if it can get it: with nobody else there, a call costs
+// one compare-and-swap and two stack switches.
+//
+// Order between threads: a call is put into `calls_` before the token is tried; the token is freed before
+// `calls_` is looked at. One of the two sides sees the other.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "libos-runtime/abi/libos.h"
+#include "libos-runtime/host/clock.hpp"
+#include "libos-runtime/host/context.hpp"
+#include "libos-runtime/host/event_loop.hpp"
+#include "libos-runtime/host/fiber_stacks.hpp"
+#include "libos-runtime/host/random.hpp"
+#include "libos-runtime/host/sanitizer.hpp"
+#include "libos-runtime/host/stack.hpp"
+#include "toolkit/base/mapping.hpp"
+
+namespace lkm {
+
+/// What a fiber does. The kernel keeps the pointer as the task's cookie.
+class FiberBody {
+ public:
+  virtual void run() = 0;
+  /// On the ending fiber, with `died` by an oops: then run() was cut off, and nothing of it unwound.
+  /// The last use of the object by the runtime.
+  virtual void ended(bool died) = 0;
+
+ protected:
+  ~FiberBody() = default;
+};
+
+/// A host thread that can carry the CPU, and its call under way.
+class Carrier final : public FiberBody {
+ public:
+  void run() override;
+  void ended(bool died) override;
+  void answer(long value);
+
+  Context native;              ///< where the thread goes on when it gives the CPU up
+  sanitizer::Bounds bounds;    ///< of the thread's own stack
+  libos_task* task = nullptr;  ///< the fiber of its calls; nullptr: the loop thread, or not made yet
+  const unsigned long* args = nullptr;
+  std::function<void()>* body = nullptr;  ///< runs in place of a system call
+  long number = kNone;
+  long result = 0;
+  std::atomic<std::uint32_t> done{0};  ///< futex word: 1 when `result` is there
+  Carrier* next = nullptr;             ///< in Runtime::calls_
+
+  static constexpr long kNone = -1;
+  static constexpr long kBody = -2;
+  static constexpr long kEnd = -3;  ///< the thread ends
+};
+
+class Runtime {
+ public:
+  /// Loads the library. Errors: see Stack::run().
+  static Result<std::unique_ptr<Runtime>> create(const Stack::Options& options);
+  ~Runtime();
+
+  /// Boots and runs the loop on the calling thread until the stack halts. `init` is pid 1's program: it
+  /// runs on a fiber and must not return. The error of a panic is its text.
+  Result<void> run(std::function<void()> init);
+
+  [[nodiscard]] const libos_entry& kernel() const { return *entry_; }
+  [[nodiscard]] const Stack::Options& options() const { return options_; }
+  [[nodiscard]] EventLoop& events() { return events_; }
+  [[nodiscard]] std::uint64_t now() const { return clock_.now(); }
+  [[nodiscard]] std::vector<BootStage> boot_chart() const;
+
+  // -- fibers -------------------------------------------------------------------------------------
+  /// On a fiber. Errors: as fork(2).
+  Result<libos_task*> spawn(const std::string& name, FiberBody* body);
+  /// Kernel log text, besides Options::console. Set by Stack.
+  std::function<void(std::string_view)> on_console;
+  /// request_module(); returns 0 or -errno. Set by Stack.
+  std::function<int(const char* name)> on_modprobe;
+  /// A fiber waits for the host and not for stack time (both ends of the wait). Virtual time stands while
+  /// all fibers do.
+  void host_wait_begins() { --busy_fibers_; }
+  void host_wait_ends() { ++busy_fibers_; }
+
+  /// Plugin handles whose modules the kernel has freed; the caller unmaps them.
+  std::vector<void*> take_freed_plugins();
+
+  /// Whether the calling thread executes on a fiber now.
+  [[nodiscard]] bool on_fiber() const;
+
+  // -- embedded mode --------------------------------------------------------------------------------
+  /// Other threads will call; said before run().
+  void allow_threads() { threads_ = true; }
+  /// A system call from any thread but the loop's. The first one of a thread gives it a fiber.
+  long call(long number, const unsigned long args[6]);
+  /// Runs a function on the thread's fiber while the thread waits. False when the stack is gone, or the
+  /// function met an oops.
+  bool call(std::function<void()> body);
+  void end_thread(Carrier& carrier);
+
+  struct Callbacks;
+
+ private:
+  friend struct Callbacks;
+  friend class Carrier;
+  enum class Token : std::uint32_t { kFree, kTaken, kGone };
+
+  Runtime(const Stack::Options& options, EventLoop events)
+      : options_(options), clock_(options.clock), events_(std::move(events)) {}
+
+  // The token.
+  bool try_take();
+  void enter(Carrier& carrier);   ///< has the token: goes on in the parked fiber until it is given up
+  void give_up();                 ///< on a fiber: parks it, and goes on in the carrier's thread
+  void leave(bool panicked);      ///< on a fiber: the stack is gone
+  void loop(Carrier& carrier);
+  void wait();
+
+  // Calls of other threads.
+  Carrier& carrier_of_this_thread();
+  long call(Carrier& carrier);
+  void submit(Carrier& carrier);
+  void admit_calls();  ///< interrupt: wakes the fibers of submitted calls
+  void pid1();
+
+  // Host operations.
+  void idle();
+  void interrupt();
+  void arm_tick(bool on);
+
+  Stack::Options options_;
+  StackClock clock_;
+  EventLoop events_;
+  FiberStacks stacks_;
+  Mapping pool_;
+  Random random_;
+  const libos_entry* entry_ = nullptr;
+  libos_cpu* cpu_ = nullptr;
+  void* library_ = nullptr;
+  libos_host host_{};
+  libos_boot boot_{};
+  std::function<void()> init_;
+  std::string panic_;       ///< text of the panic, from the console
+  bool panicked_ = false;
+
+  std::atomic<Token> token_{Token::kTaken};
+  Context parked_;          ///< the fiber that the next carrier goes on in
+  sanitizer::Bounds parked_bounds_;
+  Carrier* carrier_ = nullptr;
+  bool threads_ = false;
+  std::atomic<Carrier*> calls_{nullptr};
+  std::vector<Carrier*> new_carriers_;  ///< whose first call waits for a fiber
+  libos_task* pid1_ = nullptr;
+  std::atomic<std::uint64_t> loop_deadline_{0};  ///< until when the loop thread sleeps
+  std::mutex carriers_mutex_;
+  std::vector<std::unique_ptr<Carrier>> carriers_;
+
+  timer_t tick_{};
+  bool tick_made_ = false;
+  bool tick_on_ = false;
+  int busy_fibers_ = 0;
+  unsigned virtual_idles_ = 0;
+  std::vector<void*> freed_plugins_;
+};
+
+/// The one runtime of the process; nullptr before boot.
+extern Runtime* g_runtime;
+
+}  // namespace lkm

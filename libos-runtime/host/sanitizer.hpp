@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Tells AddressSanitizer about stack switches. Without it, everything here is empty.
+#pragma once
+
+#include <cstddef>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define LKM_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LKM_ASAN 1
+#endif
+#endif
+
+#ifdef LKM_ASAN
+#include <pthread.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace lkm::sanitizer {
+
+struct Bounds {
+  const void* low = nullptr;
+  std::size_t size = 0;
+};
+
+#ifdef LKM_ASAN
+inline constexpr bool kEnabled = true;
+/// Right before a switch to the stack `to`.
+inline void leaving(Bounds to) { __sanitizer_start_switch_fiber(nullptr, to.low, to.size); }
+/// Right after a switch, on the new stack.
+inline void arrived() { __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr); }
+inline Bounds this_thread() {
+  pthread_attr_t attributes;
+  void* low = nullptr;
+  std::size_t size = 0;
+  if (::pthread_getattr_np(::pthread_self(), &attributes) == 0) {
+    ::pthread_attr_getstack(&attributes, &low, &size);
+    ::pthread_attr_destroy(&attributes);
+  }
+  return {low, size};
+}
+#else
+inline constexpr bool kEnabled = false;
+inline void leaving(Bounds) {}
+inline void arrived() {}
+inline Bounds this_thread() { return {}; }
+#endif
+
+}  // namespace lkm::sanitizer

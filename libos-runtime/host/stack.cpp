@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "libos-runtime/host/stack.hpp"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <optional>
+
+#include "libos-runtime/host/fiber.hpp"
+#include "libos-runtime/host/stack_impl.hpp"
+#include "toolkit/base/assert.hpp"
+#include "toolkit/base/defer.hpp"
+
+namespace lkm {
+namespace {
+
+Stack* g_stack = nullptr;
+
+constexpr const char* kNetnsFolder = "/run/netns";
+
+/// A descriptor of the stack, not of the host.
+class StackFd {
+ public:
+  StackFd(Stack& stack, long fd) : stack_(stack), fd_(fd) {}
+  StackFd(const StackFd&) = delete;
+  StackFd& operator=(const StackFd&) = delete;
+  ~StackFd() {
+    if (fd_ >= 0) stack_.syscall(SYS_close, fd_);
+  }
+  [[nodiscard]] long get() const { return fd_; }
+
+ private:
+  Stack& stack_;
+  long fd_;
+};
+
+std::uint64_t to_ns(StackTime time) {
+  return time == kForever ? UINT64_MAX : std::uint64_t(std::max<std::int64_t>(time.count(), 0));
+}
+
+}  // namespace
+
+Stack::Stack(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {
+  g_stack = this;
+  impl_->release = impl_->runtime->kernel().release;
+}
+
+Stack::~Stack() {
+  if (impl_->loop.joinable()) {
+    impl_->runtime->call([this] { impl_->runtime->kernel().halt(); });
+    impl_->loop.join();
+  }
+  g_stack = nullptr;
+}
+
+Stack& Stack::current() {
+  LKM_ASSERT(g_stack != nullptr);
+  return *g_stack;
+}
+
+Result<std::unique_ptr<Stack>> Stack::create(Options options) {
+  LKM_TRY(auto runtime, Runtime::create(options));
+  auto stack = std::make_unique<Stack>(std::make_unique<Impl>(std::move(runtime)));
+  stack->install_module_hooks();
+  return stack;
+}
+
+Result<int> Stack::run(Options options, std::function<int(Stack&)> main) {
+  LKM_TRY(const auto stack, create(std::move(options)));
+  Runtime& runtime = *stack->impl_->runtime;
+  std::optional<int> status;
+  std::optional<Error> error;
+  auto ran = runtime.run([&] {
+    stack->impl_->boot_chart = runtime.boot_chart();
+    auto fiber = stack->spawn("main", [&] {
+      status = main(*stack);
+      runtime.kernel().halt();
+    });
+    if (!fiber) {
+      error = fiber.error();
+      runtime.kernel().halt();
+    }
+  });
+  if (error) return Failure(std::move(*error));
+  LKM_CHECK(ran);
+  return status.value_or(1);
+}
+
+Result<std::unique_ptr<Stack>> Stack::boot(Options options) {
+  LKM_TRY(auto stack, create(std::move(options)));
+  Impl& impl = *stack->impl_;
+  impl.runtime->allow_threads();
+  // 0: booting, 1: up, 2: failed
+  std::atomic<int> state{0};
+  impl.loop = std::jthread([&impl, &state] {
+    auto ran = impl.runtime->run([&] {
+      impl.boot_chart = impl.runtime->boot_chart();
+      state = 1;
+      state.notify_all();
+    });
+    if (ran || state != 0) return;
+    impl.boot_error = ran.error().message();
+    state = 2;
+    state.notify_all();
+  });
+  state.wait(0);
+  if (state == 2) return fail(ENOTRECOVERABLE, "{}", impl.boot_error);
+  return stack;
+}
+
+// -- system calls and fibers ----------------------------------------------------------------------------
+
+long Stack::syscall_raw(long number, const unsigned long args[6]) {
+  Runtime& runtime = *impl_->runtime;
+  return runtime.on_fiber() ? runtime.kernel().syscall(number, args) : runtime.call(number, args);
+}
+
+Result<Fiber> Stack::spawn(const std::string& name, std::function<void()> body) {
+  return impl_->on_fiber([&]() -> Result<Fiber> {
+    Runtime& runtime = *impl_->runtime;
+    auto state = std::make_shared<Fiber::State>(runtime, std::move(body));
+    state->self = state;
+    auto task = runtime.spawn(name, state.get());
+    if (!task) {
+      state->self.reset();
+      return Failure(std::move(task).error());
+    }
+    if (state->self) {  // it may have run to its end already
+      state->task = *task;
+      state->pid = runtime.kernel().pid(*task);
+    }
+    return Fiber(std::move(state));
+  });
+}
+
+bool Stack::park(StackTime deadline) {
+  Runtime& runtime = *impl_->runtime;
+  if (deadline == kForever) runtime.host_wait_begins();
+  const int err = runtime.kernel().park(to_ns(deadline));
+  if (deadline == kForever) runtime.host_wait_ends();
+  return err == 0;
+}
+
+void Stack::sleep_for(std::chrono::nanoseconds duration) {
+  const auto ns = std::max<std::int64_t>(duration.count(), 0);
+  const timespec time{.tv_sec = ns / 1'000'000'000, .tv_nsec = ns % 1'000'000'000};
+  syscall(SYS_nanosleep, &time, nullptr);
+}
+
+void Stack::yield() { impl_->runtime->kernel().yield(); }
+
+Result<short> Stack::wait_fd(int host_fd, short events, StackTime deadline) {
+  Runtime& runtime = *impl_->runtime;
+  EventLoop::Waiter waiter{.task = runtime.kernel().self(), .events = events};
+  LKM_CHECK(runtime.events().add(host_fd, &waiter));
+  runtime.host_wait_begins();
+  int err = 0;
+  while (waiter.revents == 0 && err == 0) err = runtime.kernel().park(to_ns(deadline));
+  runtime.host_wait_ends();
+  runtime.events().remove(host_fd, &waiter);
+  if (waiter.revents != 0) return waiter.revents;
+  return fail(-err, "wait for descriptor {}", host_fd);
+}
+
+StackTime Stack::now() const { return StackTime(impl_->runtime->now()); }
+
+// -- files --------------------------------------------------------------------------------------------
+
+Result<std::string> Stack::read_file(const std::string& path) {
+  const StackFd fd(*this, syscall(SYS_open, path.c_str(), O_RDONLY | O_CLOEXEC, 0));
+  if (fd.get() < 0) return fail(int(-fd.get()), "open '{}' in the stack", path);
+  std::string content;
+  std::vector<char> buffer(std::size_t{64} << 10);
+  for (;;) {
+    const long n = syscall(SYS_read, fd.get(), buffer.data(), buffer.size());
+    if (n < 0) return fail(int(-n), "read '{}' in the stack", path);
+    if (n == 0) return content;
+    content.append(buffer.data(), std::size_t(n));
+  }
+}
+
+Result<void> Stack::write_file(const std::string& path, std::string_view content) {
+  const StackFd fd(*this, syscall(SYS_open, path.c_str(), O_WRONLY | O_CLOEXEC | O_TRUNC, 0));
+  if (fd.get() < 0) return fail(int(-fd.get()), "open '{}' in the stack", path);
+  while (!content.empty()) {
+    const long n = syscall(SYS_write, fd.get(), content.data(), content.size());
+    if (n < 0) return fail(int(-n), "write '{}' in the stack", path);
+    content.remove_prefix(std::size_t(n));
+  }
+  return {};
+}
+
+namespace {
+
+std::string sysctl_path(const std::string& name) {
+  std::string path = name;
+  // As sysctl(8): a name with a slash already uses slashes, since interface names may have dots.
+  if (name.find('/') == std::string::npos) std::ranges::replace(path, '.', '/');
+  return "/proc/sys/" + path;
+}
+
+}  // namespace
+
+Result<std::string> Stack::sysctl(const std::string& name) {
+  LKM_TRY(auto value, read_file(sysctl_path(name)));
+  while (!value.empty() && value.back() == '\n') value.pop_back();
+  return value;
+}
+
+Result<void> Stack::sysctl(const std::string& name, const std::string& value) {
+  return write_file(sysctl_path(name), value + "\n");
+}
+
+// -- network namespaces -----------------------------------------------------------------------------
+
+/// As ip-netns(8) keeps them: a file per name in /run/netns, on which the namespace is mounted.
+Result<void> Stack::netns_add(const std::string& name) {
+  if (name.empty() || name.find('/') != std::string::npos || name == "." || name == "..") {
+    return fail(EINVAL, "netns '{}'", name);
+  }
+  return impl_->on_fiber([&]() -> Result<void> {
+    const std::string path = fmt::format("{}/{}", kNetnsFolder, name);
+    syscall(SYS_mkdir, kNetnsFolder, 0755);
+    const long fd = syscall(SYS_open, path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
+    if (fd < 0) return fail(int(-fd), "add netns '{}'", name);
+    syscall(SYS_close, fd);
+
+    long err = 0;
+    LKM_TRY(auto fiber, spawn("netns", [&] {
+      err = syscall(SYS_unshare, CLONE_NEWNET);
+      if (err < 0) return;
+      const StackFd socket(*this, syscall(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      ifreq request{};
+      std::strcpy(request.ifr_name, "lo");
+      request.ifr_flags = IFF_UP;
+      err = syscall(SYS_ioctl, socket.get(), SIOCSIFFLAGS, &request);
+      if (err < 0) return;
+      err = syscall(SYS_mount, "/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr);
+    }));
+    if (fiber.join() == FiberEnd::kOopsed) err = -EFAULT;
+    if (err == 0) return {};
+    syscall(SYS_unlink, path.c_str());
+    return fail(int(-err), "add netns '{}'", name);
+  });
+}
+
+Result<void> Stack::netns_del(const std::string& name) {
+  const std::string path = fmt::format("{}/{}", kNetnsFolder, name);
+  if (const long err = syscall(SYS_umount2, path.c_str(), MNT_DETACH); err < 0) {
+    return fail(err == -EINVAL ? ENOENT : int(-err), "delete netns '{}'", name);
+  }
+  if (const long err = syscall(SYS_unlink, path.c_str()); err < 0) {
+    return fail(int(-err), "delete netns '{}'", name);
+  }
+  return {};
+}
+
+std::vector<std::string> Stack::netns_list() {
+  std::vector<std::string> names;
+  const StackFd folder(*this, syscall(SYS_open, kNetnsFolder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+  if (folder.get() < 0) return names;
+  struct Entry {  // struct linux_dirent64
+    std::uint64_t inode;
+    std::int64_t offset;
+    std::uint16_t size;
+    std::uint8_t type;
+    char name[];
+  };
+  alignas(8) char buffer[4096];
+  long n = 0;
+  while ((n = syscall(SYS_getdents64, folder.get(), buffer, sizeof(buffer))) > 0) {
+    for (long at = 0; at < n;) {
+      const auto* entry = reinterpret_cast<const Entry*>(buffer + at);
+      if (entry->name[0] != '.') names.emplace_back(entry->name);
+      at += entry->size;
+    }
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+Result<int> Stack::netns_fd(const std::string& name) {
+  const std::string path =
+      name.empty() ? "/proc/1/ns/net" : fmt::format("{}/{}", kNetnsFolder, name);
+  const long fd = syscall(SYS_open, path.c_str(), O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) {
+    return fail_hint(int(-fd), fmt::format("lkm-run netns add {}", name), "open netns '{}'", name);
+  }
+  return int(fd);
+}
+
+Result<void> Stack::netns_enter(const std::string& name) {
+  LKM_TRY(const int fd, netns_fd(name));
+  const StackFd netns(*this, fd);
+  if (const long err = syscall(SYS_setns, fd, CLONE_NEWNET); err < 0) {
+    return fail(int(-err), "enter netns '{}'", name);
+  }
+  return {};
+}
+
+// -- about ---------------------------------------------------------------------------------------------
+
+const std::string& Stack::release() const { return impl_->release; }
+const std::vector<BootStage>& Stack::boot_chart() const { return impl_->boot_chart; }
+const Stack::Options& Stack::options() const { return impl_->runtime->options(); }
+
+}  // namespace lkm

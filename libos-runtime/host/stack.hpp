@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Stack: one library kernel in this process.
+//
+// A process has at most one. Everything that touches the kernel runs on fibers: tasks of the library
+// kernel, each with its own call stack, one at a time. A fiber blocks by a system call of the stack,
+// by wait_fd() or by park(); meanwhile others run. Host calls that block for long (a compiler run, a
+// read from a pipe without wait_fd) stop the whole stack, so do not make them on a fiber.
+//
+//   int main() {
+//     auto result = lkm::Stack::run({.library = "libos.so"}, [](lkm::Stack& stack) {
+//       long fd = stack.syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
+//       return fd >= 0 ? 0 : 1;
+//     });
+//     return result.value_or(1);
+//   }
+//
+// Exceptions must not leave a fiber. thread_local and errno do not survive a blocking call.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "toolkit/base/result.hpp"
+#include "toolkit/base/unique_fd.hpp"
+
+struct libos_task;
+
+namespace lkm {
+
+struct LoadedPlugin;
+
+enum class Clock { kReal, kVirtual };
+
+/// A point in stack time: nanoseconds since boot of the stack.
+using StackTime = std::chrono::nanoseconds;
+inline constexpr StackTime kForever = StackTime::max();
+
+/// A stage of boot and when it ended, counted from the start of boot.
+struct BootStage {
+  std::string name;
+  std::chrono::nanoseconds end;
+};
+
+/// A module of the stack.
+struct ModuleInfo {
+  std::string name;            ///< "mycc"
+  std::string build_id;        ///< hex; empty when the plugin has none
+  std::filesystem::path path;  ///< the plugin file that is mapped
+  unsigned generation = 0;     ///< counts the builds of this name that ran here, from 1
+  int refcount = 0;            ///< as in /proc/modules
+  std::vector<std::string> used_by;  ///< modules that depend on it
+  std::string state;           ///< "live", "loading", "unloading", "zombie"
+  std::size_t size = 0;        ///< bytes mapped
+};
+
+struct SwapOptions {
+  /// Parameters of the new generation. Those not named here keep the old generation's value, if the user
+  /// had given or changed it; else the new source's default counts.
+  std::string parameters;
+};
+
+/// What a swap did; times are wall time of the host.
+struct SwapReport {
+  std::string module;
+  unsigned from_generation = 0;
+  unsigned to_generation = 0;
+  unsigned sockets = 0;         ///< sockets moved to the new code, in whatever state
+  unsigned established = 0;     ///< of these, sockets whose congestion control was running
+  unsigned netns_defaults = 0;  ///< network namespaces whose default control moved
+  bool zombie = false;          ///< the old code could not be unmapped yet; ls shows it
+  std::chrono::nanoseconds map{};       ///< dlopen and checks, beside the running stack
+  std::chrono::nanoseconds init{};      ///< the new module's init
+  std::chrono::nanoseconds transfer{};  ///< moving the sockets
+  std::chrono::nanoseconds blackout{};  ///< longest time in which nothing else could run
+  std::chrono::nanoseconds retire{};    ///< until the old code was unmapped
+};
+
+/// How a fiber ended.
+enum class FiberEnd { kReturned, kOopsed };
+
+/// Handle of a fiber. Dropping it detaches; the fiber runs on.
+class Fiber {
+ public:
+  Fiber() = default;
+  /// Waits on the calling fiber until it ended.
+  FiberEnd join();
+  /// Ends the fiber's present or next interruptible wait with EINTR. Callable from any fiber.
+  void interrupt();
+  /// Wakes it out of Stack::park().
+  void unpark();
+  [[nodiscard]] bool done() const;
+  [[nodiscard]] int pid() const;
+  explicit operator bool() const { return state_ != nullptr; }
+
+  struct State;
+  explicit Fiber(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<State> state_;
+};
+
+class Stack {
+ public:
+  struct Options {
+    std::filesystem::path library;  ///< libos.so
+    /// Folders with plugins of in-tree modules (`*.so`), searched by load("vegas") and request_module().
+    std::vector<std::filesystem::path> module_path;
+    std::size_t memory = std::size_t{128} << 20;  ///< bytes of the kernel's memory pool
+    Clock clock = Clock::kReal;
+    std::uint64_t seed = 1;         ///< of the kernel's randomness in virtual time
+    std::string cmdline;            ///< appended to the kernel command line
+    /// Kernel log text as it is printed; default: kept, readable by dmesg (/dev/kmsg) only.
+    std::function<void(std::string_view)> console;
+  };
+
+  /// Boots on the calling thread, runs `main` as a fiber, shuts the stack down when it returns, and
+  /// gives back its value. Errors: no such library, another ABI version, a second stack in this
+  /// process (EBUSY), a kernel panic (ENOTRECOVERABLE, with the panic's text).
+  static Result<int> run(Options options, std::function<int(Stack&)> main);
+
+  /// Embedded mode: boots beside the calling thread and returns when the stack is up. Any thread of the
+  /// process may then call syscall() and the methods below; each thread is a task of the stack, and one
+  /// runs kernel code at a time. park(), wait_fd() and yield() remain for fibers. The destructor shuts the
+  /// stack down; no thread may be in a call then. Errors: as run().
+  static Result<std::unique_ptr<Stack>> boot(Options options);
+
+  /// The stack that the calling fiber runs on.
+  static Stack& current();
+
+  // -- system calls ------------------------------------------------------------------------------
+  /// A system call of the stack, by the host's number (`SYS_socket` of <sys/syscall.h>). Pointers are
+  /// plain pointers of this process. Returns the result or -errno.
+  template <typename... Args>
+  long syscall(long number, Args... args) {
+    static_assert(sizeof...(Args) <= 6);
+    const unsigned long raw[6] = {(unsigned long)args...};  // NOLINT: pointers and integers alike
+    return syscall_raw(number, raw);
+  }
+  long syscall_raw(long number, const unsigned long args[6]);
+
+  // -- fibers ------------------------------------------------------------------------------------
+  /// Starts a fiber; the caller's namespaces and file table are its own too.
+  Result<Fiber> spawn(const std::string& name, std::function<void()> body);
+  /// Sleeps until unpark() or the deadline (stack time). False at the deadline or when interrupted.
+  bool park(StackTime deadline = kForever);
+  /// Sleeps in stack time.
+  void sleep_for(std::chrono::nanoseconds duration);
+  /// Lets other runnable fibers run.
+  void yield();
+  /// Waits until a *host* descriptor has one of the poll(2) `events`; returns those it has. One
+  /// waiter per descriptor and direction. Errors: ETIMEDOUT at the deadline, EINTR when interrupted.
+  Result<short> wait_fd(int host_fd, short events, StackTime deadline = kForever);
+  [[nodiscard]] StackTime now() const;
+
+  // -- files of the stack, as convenience over syscall() ------------------------------------------
+  /// Whole content of a file of the stack's VFS ("/proc/net/tcp").
+  Result<std::string> read_file(const std::string& path);
+  Result<void> write_file(const std::string& path, std::string_view content);
+  /// sysctl by its dotted name ("net.ipv4.tcp_congestion_control"); the value has no newline.
+  Result<std::string> sysctl(const std::string& name);
+  Result<void> sysctl(const std::string& name, const std::string& value);
+
+  // -- network namespaces ------------------------------------------------------------------------
+  /// Makes a named namespace (its loopback is up). EEXIST when the name is taken.
+  Result<void> netns_add(const std::string& name);
+  Result<void> netns_del(const std::string& name);
+  [[nodiscard]] std::vector<std::string> netns_list();
+  /// A new descriptor of the stack for that namespace, for setns() and IFLA_NET_NS_FD; the caller
+  /// closes it by SYS_close. "" is the first namespace.
+  Result<int> netns_fd(const std::string& name);
+  /// Moves the calling fiber into the namespace.
+  Result<void> netns_enter(const std::string& name);
+
+  // -- modules -----------------------------------------------------------------------------------
+  /// Maps a plugin and runs its init. `what` is a plugin file or the name of an in-tree module.
+  /// Dependencies are loaded first. On error nothing stays loaded, and `what()` says why.
+  Result<ModuleInfo> load(const std::string& what, const std::string& parameters = "");
+  /// EBUSY with its users when in use.
+  Result<void> unload(const std::string& name);
+  /// Replaces a loaded module by another build of it. On error the old generation serves on.
+  Result<SwapReport> swap(const std::filesystem::path& plugin, const SwapOptions& options = {});
+  Result<std::vector<ModuleInfo>> modules();
+
+  // -- about -------------------------------------------------------------------------------------
+  [[nodiscard]] const std::string& release() const;  ///< "6.12.117"
+  [[nodiscard]] const std::vector<BootStage>& boot_chart() const;
+  [[nodiscard]] const Options& options() const;
+
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+
+  struct Impl;
+  explicit Stack(std::unique_ptr<Impl> impl);
+  ~Stack();
+
+ private:
+  static Result<std::unique_ptr<Stack>> create(Options options);
+  void install_module_hooks();
+  Result<ModuleInfo> load_on_fiber(const std::string& what, const std::string& parameters);
+  Result<void> unload_on_fiber(const std::string& name);
+  Result<SwapReport> swap_on_fiber(const std::filesystem::path& plugin, const SwapOptions& options);
+  Result<SwapReport> swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
+                               const std::string& parameters, SwapReport report);
+  Result<std::vector<ModuleInfo>> modules_on_fiber();
+
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lkm

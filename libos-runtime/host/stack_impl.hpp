@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Stack::Impl: what the parts of Stack share. fiber.cpp has the fibers, modules.cpp the modules,
+// stack.cpp the rest.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "libos-runtime/host/plugin_file.hpp"
+#include "libos-runtime/host/runtime.hpp"
+
+namespace lkm {
+
+/// A plugin in the stack, from its mapping to its unmapping.
+struct LoadedPlugin {
+  explicit LoadedPlugin(PluginFile mapped) : file(std::move(mapped)) {}
+
+  PluginFile file;
+  unsigned generation = 0;
+  std::string given;                           ///< parameters at load, as typed
+  std::map<std::string, std::string> initial;  ///< every readable parameter's value after init
+  bool zombie = false;                         ///< its init died: it can never be unmapped
+};
+
+struct Stack::Impl {
+  explicit Impl(std::unique_ptr<Runtime> machine) : runtime(std::move(machine)) {}
+
+  /// On a fiber: directly. On another thread (embedded mode): on the thread's fiber.
+  template <typename Function>
+  auto on_fiber(Function function) -> decltype(function());
+
+  std::unique_ptr<Runtime> runtime;
+  std::string release;
+  std::vector<BootStage> boot_chart;
+  std::jthread loop;            ///< embedded mode
+  std::string boot_error;
+
+  // modules.cpp
+  std::vector<std::unique_ptr<LoadedPlugin>> plugins;
+  std::map<std::string, unsigned> generations;  ///< of each name, the last one given
+  std::vector<std::pair<std::string, std::string>> aliases;  ///< pattern, module
+  bool aliases_read = false;
+  /// Kernel log lines since begin_log(), for error messages.
+  std::string captured_log;
+  int capturing = 0;
+
+  LoadedPlugin* find(const std::string& name);
+  void unmap_freed();
+};
+
+template <typename Function>
+auto Stack::Impl::on_fiber(Function function) -> decltype(function()) {
+  if (runtime->on_fiber()) return function();
+  std::optional<decltype(function())> result;
+  if (!runtime->call([&] { result.emplace(function()); }) || !result) {
+    return fail(ESHUTDOWN, "the stack is not running");
+  }
+  return std::move(*result);
+}
+
+}  // namespace lkm
