@@ -7,6 +7,16 @@
 namespace lkm::cli {
 namespace {
 
+// The module of that name, when it runs this very build.
+const Json* same_build(const Json& modules, const Plugin& plugin) {
+  for (const Json& module : modules) {
+    if (module.value("name", "") == plugin.name && module.value("build_id", "") == plugin.build_id) {
+      return &module;
+    }
+  }
+  return nullptr;
+}
+
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
   const std::string& what = arguments.operand(0);
   const auto parameters = module_parameters(arguments.operands(), 1);
@@ -25,6 +35,17 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   if (!plugins) return explain(terminal, plugins.error());
   for (const Plugin& plugin : *plugins) {
     const bool last = &plugin == &plugins->back();
+    LKM_TRY(const Json loaded, client.call("modules"));
+    if (const Json* module = same_build(loaded["modules"], plugin)) {
+      if (last && !parameters->empty()) {
+        return Failure(Error({}, fmt::format("{} is this very build; its parameters can be set as they are",
+                                             generation_name(*module)))
+                           .with_hint(fmt::format("echo VALUE > $(lkm-run mount)/sys/module/{}/parameters/PARAM",
+                                                  plugin.name)));
+      }
+      terminal.note(fmt::format("{} is this very build, nothing to swap", generation_name(*module)));
+      continue;
+    }
     const auto report = call(client, terminal, "swap",
                              {{"plugin", plugin.path.string()}, {"parameters", last ? *parameters : ""}});
     if (!report) {
