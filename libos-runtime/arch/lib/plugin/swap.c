@@ -12,10 +12,17 @@
 #include <../kernel/module/internal.h>
 #include "plugin.h"
 
+/* What step_aside() took from a module. */
+struct aside {
+	char retired[MODULE_NAME_LEN];
+	unsigned int num_syms, num_gpl_syms;
+};
+
 /* One swap at a time; `task` is the one that runs it. */
 static struct {
 	struct task_struct *task;
 	struct module *from; /* set while it goes by its retired name */
+	struct aside aside;
 	char name[MODULE_NAME_LEN];
 	u64 since_ns; /* when `task` was switched in */
 	u64 longest_ns;
@@ -71,40 +78,71 @@ static bool has_dependents(struct module *mod)
 	return has;
 }
 
-static int replace_cc(const struct libos_plugin *plugin, struct module *from, const char *name,
+/*
+ * The old module steps aside: another name, and no exported symbols, which would collide with the new
+ * one's. Nobody depends on it, so nobody can miss them.
+ */
+static int step_aside(struct module *mod, struct aside *aside)
+{
+	int err;
+
+	retired_name(aside->retired, mod->name, mod->arch.generation);
+	err = libos_module_rename(mod, aside->retired);
+	if (err)
+		return err;
+	mutex_lock(&module_mutex);
+	aside->num_syms = mod->num_syms;
+	aside->num_gpl_syms = mod->num_gpl_syms;
+	mod->num_syms = 0;
+	mod->num_gpl_syms = 0;
+	mutex_unlock(&module_mutex);
+	swap.from = mod;
+	return 0;
+}
+
+static void step_back(struct module *mod, const struct aside *aside)
+{
+	swap.from = NULL;
+	mutex_lock(&module_mutex);
+	mod->num_syms = aside->num_syms;
+	mod->num_gpl_syms = aside->num_gpl_syms;
+	mutex_unlock(&module_mutex);
+	libos_module_rename(mod, swap.name);
+}
+
+static int replace_cc(const struct libos_plugin *plugin, struct module *from,
 		      struct libos_swap_report *report)
 {
 	struct module *to;
-	char retired[MODULE_NAME_LEN];
 	u64 start;
 	int err;
 
-	retired_name(retired, name, from->arch.generation);
-	err = libos_module_rename(from, retired);
+	err = step_aside(from, &swap.aside);
 	if (err)
 		return err;
-	swap.from = from;
 	libos_cc_begin(from);
 	start = libos_boot->host_ns();
 	err = libos_plugin_load(plugin, &to);
 	report->init_ns = libos_boot->host_ns() - start;
-	if (!err)
+	if (!err) {
 		err = libos_cc_commit(to, report);
+		if (err)
+			sys_delete_module((const char __user *)swap.name, O_NONBLOCK);
+	}
 	if (err) {
 		libos_cc_abort();
-		swap.from = NULL;
-		libos_module_rename(from, name);
+		step_back(from, &swap.aside);
 		return err;
 	}
 	swap.from = NULL;
 	to->arch.generation = from->arch.generation + 1;
 
 	start = libos_boot->host_ns();
-	err = sys_delete_module((const char __user *)retired, O_NONBLOCK);
+	err = sys_delete_module((const char __user *)swap.aside.retired, O_NONBLOCK);
 	report->retire_ns = libos_boot->host_ns() - start;
 	if (err) {
 		/* The new code serves; the old stays mapped, by its own name, until its users go. */
-		pr_warn("%s: cannot be unloaded yet: %d\n", retired, err);
+		pr_warn("%s: cannot be unloaded yet: %d\n", swap.aside.retired, err);
 		report->zombie = 1;
 	}
 	return 0;
@@ -145,7 +183,7 @@ int libos_module_swap(const struct libos_plugin *plugin, unsigned int flags,
 	swap.longest_ns = 0;
 	swap.since_ns = libos_boot->host_ns();
 	swap.task = current;
-	err = replace_cc(plugin, from, swap.name, report);
+	err = replace_cc(plugin, from, report);
 	report->blackout_ns = max(swap.longest_ns, libos_boot->host_ns() - swap.since_ns);
 	swap.task = NULL;
 out:
@@ -168,8 +206,7 @@ void libos_init_died(struct module *mod)
 	if (current != swap.task)
 		return;
 	libos_cc_abort();
-	libos_module_rename(swap.from, swap.name);
-	swap.from = NULL;
+	step_back(swap.from, &swap.aside);
 	swap.task = NULL;
 	mutex_unlock(&swap_lock);
 }
