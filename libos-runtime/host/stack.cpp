@@ -47,6 +47,15 @@ std::uint64_t to_ns(StackTime time) {
   return time == kForever ? UINT64_MAX : std::uint64_t(std::max<std::int64_t>(time.count(), 0));
 }
 
+/// In the namespace of the calling fiber. 0 or -errno.
+long bring_loopback_up(Stack& stack) {
+  const StackFd socket(stack, stack.syscall(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP;
+  return stack.syscall(SYS_ioctl, socket.get(), SIOCSIFFLAGS, &request);
+}
+
 }  // namespace
 
 Stack::Stack(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {
@@ -81,6 +90,7 @@ Result<int> Stack::run(Options options, std::function<int(Stack&)> main) {
   std::optional<Error> error;
   auto ran = runtime.run([&] {
     stack->impl_->boot_chart = runtime.boot_chart();
+    LKM_ASSERT(bring_loopback_up(*stack) == 0);
     auto fiber = stack->spawn("main", [&] {
       status = main(*stack);
       runtime.kernel().halt();
@@ -101,9 +111,10 @@ Result<std::unique_ptr<Stack>> Stack::boot(Options options) {
   impl.runtime->allow_threads();
   // 0: booting, 1: up, 2: failed
   std::atomic<int> state{0};
-  impl.loop = std::jthread([&impl, &state] {
+  impl.loop = std::jthread([&stack = *stack, &impl, &state] {
     auto ran = impl.runtime->run([&] {
       impl.boot_chart = impl.runtime->boot_chart();
+      LKM_ASSERT(bring_loopback_up(stack) == 0);
       state = 1;
       state.notify_all();
     });
@@ -238,11 +249,7 @@ Result<void> Stack::netns_add(const std::string& name) {
     LKM_TRY(auto fiber, spawn("netns", [&] {
       err = syscall(SYS_unshare, CLONE_NEWNET);
       if (err < 0) return;
-      const StackFd socket(*this, syscall(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-      ifreq request{};
-      std::strcpy(request.ifr_name, "lo");
-      request.ifr_flags = IFF_UP;
-      err = syscall(SYS_ioctl, socket.get(), SIOCSIFFLAGS, &request);
+      err = bring_loopback_up(*this);
       if (err < 0) return;
       err = syscall(SYS_mount, "/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr);
     }));
