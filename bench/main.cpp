@@ -23,7 +23,7 @@ constexpr const char* kHelp =
     "\n"
     "  --image DIR    the library kernel, as Kbuild/kernel prints it\n"
     "  --source DIR   top of the source tree\n"
-    "  --part NAME    only this one: boot, idle, fibers, modules, save\n"
+    "  --part NAME    only this one: boot, idle, fibers, threads, modules, save\n"
     "  --rounds N     of each measurement; the median counts (default 7)\n"
     "  --cpu N        bind to this CPU (default: the first allowed one)\n"
     "  --json         one object a line\n"
@@ -36,11 +36,9 @@ struct Part {
   bool repeat;  // a round is a process
 };
 
-constexpr Part kParts[] = {{"boot", boot_part, true},
-                           {"idle", idle_part, false},
-                           {"fibers", fibers_part, false},
-                           {"modules", modules_part, false},
-                           {"save", save_part, false}};
+constexpr Part kParts[] = {{"boot", boot_part, true},        {"idle", idle_part, false},
+                           {"fibers", fibers_part, false},   {"threads", threads_part, false},
+                           {"modules", modules_part, false}, {"save", save_part, false}};
 
 Result<void> bind_to(int cpu) {
   cpu_set_t set;

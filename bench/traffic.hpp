@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/row.hpp"
 #include "libos-runtime/host/stack.hpp"
 #include "toolkit/base/result.hpp"
 
@@ -188,6 +189,42 @@ Result<double> bulk_gbit_s(Calls calls, Both both, std::size_t bytes) {
   LKM_CHECK(both(client, server));
   if (received < bytes) return fail(EIO, "bulk ended after {} of {} bytes", received, bytes);
   return static_cast<double>(received) * 8e-9 / took;
+}
+
+/// Medians of both sides' measurements.
+struct Compared {
+  double ours = 0;
+  double theirs = 0;
+};
+struct Measured {
+  Compared syscall_ns, ping_us, bulk_gbit_s;
+};
+
+/// Measures the library, called by `calls` and with two ends run by `both`, and the host's kernel
+/// with two threads; in turns, so that a change of the machine's mood hits both.
+template <typename Calls, typename Both>
+Result<Measured> compare(Calls calls, Both both, std::size_t rounds) {
+  constexpr long kSyscalls = 1'000'000;
+  constexpr long kPings = 10'000;
+  constexpr std::size_t kBulk = std::size_t{1} << 30;
+  const HostCalls host;
+  const HostThreads threads;
+  std::vector<double> syscall[2], ping[2], bulk[2];
+  for (std::size_t round = 0; round < rounds; ++round) {
+    syscall[0].push_back(syscall_ns(calls, kSyscalls));
+    syscall[1].push_back(syscall_ns(host, kSyscalls));
+    LKM_TRY(const double our_ping, ping_pong_us(calls, both, kPings));
+    LKM_TRY(const double their_ping, ping_pong_us(host, threads, kPings));
+    ping[0].push_back(our_ping);
+    ping[1].push_back(their_ping);
+    LKM_TRY(const double our_bulk, bulk_gbit_s(calls, both, kBulk));
+    LKM_TRY(const double their_bulk, bulk_gbit_s(host, threads, kBulk));
+    bulk[0].push_back(our_bulk);
+    bulk[1].push_back(their_bulk);
+  }
+  return Measured{{median(syscall[0]), median(syscall[1])},
+                  {median(ping[0]), median(ping[1])},
+                  {median(bulk[0]), median(bulk[1])}};
 }
 
 }  // namespace lkm::bench
