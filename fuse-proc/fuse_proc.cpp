@@ -84,7 +84,7 @@ Result<fuse_session*> mount_session(Server& server, const std::string& mountpoin
   complaint += last_complaint();
   while (complaint.ends_with('\n')) complaint.pop_back();
   return fail_hint(EPERM,
-                   ::geteuid() == 0 ? "in a container, allow it /dev/fuse and CAP_SYS_ADMIN"
+                   ::geteuid() == 0 ? "in a container, allow it CAP_SYS_ADMIN"
                                     : "apt-get install fuse3, which has fusermount3",
                    "mount on '{}' ({})", mountpoint, complaint);
 }
@@ -156,9 +156,9 @@ void FuseProc::Session::serve() {
 
 Result<std::unique_ptr<FuseProc>> FuseProc::mount(Stack& stack,
                                                   const std::filesystem::path& mountpoint) {
-  if (::access("/dev/fuse", F_OK) != 0) {
-    return fail_hint(ENODEV, "sudo modprobe fuse; in a container, allow it /dev/fuse",
-                     "look for '/dev/fuse'");
+  if (auto device = UniqueFd::open("/dev/fuse", O_RDWR); !device) {
+    return Failure(std::move(device).error().with_hint(
+        "sudo modprobe fuse && sudo chmod 666 /dev/fuse; in a container, pass the device in"));
   }
   LKM_CHECK(clean_stale(mountpoint));
   std::error_code error;
