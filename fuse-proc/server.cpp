@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <climits>
 #include <utility>
 
@@ -195,8 +196,7 @@ void Server::check_access(Request& request, NodeTable::Id id, int mask) {
       stack_.syscall(SYS_faccessat2, at.directory, at.name.c_str(), mask, AT_SYMLINK_NOFOLLOW));
 }
 
-// -- changes to directories (tracefs instances, cgroups)
-// -------------------------------------------
+// -- changes to directories (tracefs instances, cgroups) -----------------------------------------
 
 void Server::make_directory(Request& request, NodeTable::Id parent, const std::string& name,
                             mode_t mode) {
@@ -215,8 +215,7 @@ void Server::remove(Request& request, NodeTable::Id parent, const std::string& n
   request.error(stack_.syscall(SYS_unlinkat, above->directory, name.c_str(), flags));
 }
 
-// -- open files
-// ------------------------------------------------------------------------------------
+// -- open files ----------------------------------------------------------------------------------
 
 std::shared_ptr<Handle> Server::handle(std::uint64_t number) const {
   const auto it = handles_.find(number);
@@ -307,11 +306,15 @@ void Server::write(Request& request, std::uint64_t number, const std::string& by
                    int flags) {
   const auto file = enter(request, number, flags);
   if (!file) return;
-  // With O_APPEND the host's offset is its idea of the size, which means nothing here.
-  const bool at_offset = file->seekable && !(file->flags & O_APPEND);
-  const long length =
-      at_offset ? stack_.syscall(SYS_pwrite64, file->fd, bytes.data(), bytes.size(), offset)
-                : stack_.syscall(SYS_write, file->fd, bytes.data(), bytes.size());
+  // Not every file takes an offset: seq_open() forbids it to all that it opens. With O_APPEND the
+  // host's offset is its idea of the size, which means nothing here.
+  long length = -ESPIPE;
+  if (file->seekable && !(file->flags & O_APPEND)) {
+    length = stack_.syscall(SYS_pwrite64, file->fd, bytes.data(), bytes.size(), offset);
+  }
+  if (length == -ESPIPE) {
+    length = stack_.syscall(SYS_write, file->fd, bytes.data(), bytes.size());
+  }
   if (length < 0) return (void)request.error(length);
   request.written(static_cast<std::size_t>(length));
 }
@@ -343,8 +346,7 @@ void Server::poll(Request& request, std::uint64_t number, unsigned events,
   request.poll(present);
 }
 
-// -- directories
-// -----------------------------------------------------------------------------------
+// -- directories ---------------------------------------------------------------------------------
 
 void Server::open_directory(Request& request, NodeTable::Id id, fuse_file_info info) {
   const NodeTable::Node* node = nodes_.find(id);

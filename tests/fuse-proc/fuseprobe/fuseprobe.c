@@ -4,6 +4,7 @@
  *   /proc/fuseprobe/numbers        many lines, each with the number of the pass that printed it: a
  *                                  reader that is sent back to the start sees the number change
  *   /proc/fuseprobe/error          a read fails with the errno in the parameter `error`
+ *   /proc/fuseprobe/note           a seq_file that keeps what is written to it
  *   /proc/fuseprobe/oops           a read oopses
  *   /sys/kernel/fuseprobe/counter  counts what is written to it, and notifies pollers
  */
@@ -12,6 +13,7 @@
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 #include <linux/sysfs.h>
+#include <linux/uaccess.h>
 
 #define NUMBERS 20000
 
@@ -23,6 +25,7 @@ static struct proc_dir_entry *folder;
 static struct kobject *kobject;
 static unsigned int passes;
 static unsigned int counter;
+static char note[64];
 
 static void *numbers_start(struct seq_file *m, loff_t *pos)
 {
@@ -68,6 +71,36 @@ static int oops_show(struct seq_file *m, void *v)
 	return 0;
 }
 
+static int note_show(struct seq_file *m, void *v)
+{
+	seq_puts(m, note);
+	return 0;
+}
+
+static int note_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, note_show, NULL);
+}
+
+static ssize_t note_write(struct file *file, const char __user *from, size_t count, loff_t *pos)
+{
+	if (*pos + count >= sizeof(note))
+		return -ENOSPC;
+	if (copy_from_user(note + *pos, from, count))
+		return -EFAULT;
+	*pos += count;
+	note[*pos] = '\0';
+	return count;
+}
+
+static const struct proc_ops note_ops = {
+	.proc_open = note_open,
+	.proc_read = seq_read,
+	.proc_lseek = seq_lseek,
+	.proc_write = note_write,
+	.proc_release = single_release,
+};
+
 static ssize_t counter_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%u\n", counter);
@@ -99,6 +132,7 @@ static int __init fuseprobe_init(void)
 	if (!proc_create_seq_private("numbers", 0444, folder, &numbers_ops, sizeof(unsigned int),
 				     NULL) ||
 	    !proc_create_single("error", 0444, folder, error_show) ||
+	    !proc_create("note", 0644, folder, &note_ops) ||
 	    !proc_create_single("oops", 0400, folder, oops_show))
 		goto out_proc;
 	kobject = kobject_create_and_add("fuseprobe", kernel_kobj);
