@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 
@@ -82,7 +83,10 @@ bool EventLoop::collect(std::uint64_t timeout_ns) {
                          .tv_nsec = long(timeout_ns % 1'000'000'000)};
   const int n = ::epoll_pwait2(epoll_.get(), events_.data(), int(events_.size()),
                                timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr);
-  count_ = n > 0 ? n : 0;
+  // A kick has done its work by ending the wait.
+  const auto end = std::remove_if(events_.begin(), events_.begin() + std::max(n, 0),
+                                  [&](const auto& event) { return event.data.fd == kick_.get(); });
+  count_ = int(end - events_.begin());
   return count_ > 0;
 }
 

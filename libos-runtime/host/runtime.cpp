@@ -279,6 +279,9 @@ void Runtime::loop(Carrier& carrier) {
   while (token_.load(std::memory_order_acquire) != Token::kGone) {
     if (calls_.load(std::memory_order_seq_cst) == nullptr) wait();
     loop_deadline_.store(0, std::memory_order_relaxed);
+    const bool news = __atomic_load_n(&cpu_->pending, __ATOMIC_RELAXED) != 0 ||
+                      calls_.load(std::memory_order_seq_cst) != nullptr;
+    if (!news) continue;
     if (try_take()) {
       enter(carrier);
     } else if (token_.load() == Token::kTaken) {
@@ -434,7 +437,11 @@ long Runtime::call(Carrier& carrier) {
       if (!submitted && (carrier.task == nullptr || entry_->self() != carrier.task)) submit(carrier);
       submitted = true;
       enter(carrier);
-      if (loop_deadline_.load(std::memory_order_seq_cst) > cpu_->deadline_ns) events_.kick();
+      // The loop thread sleeps for too long now; one kick makes it look again.
+      if (loop_deadline_.load(std::memory_order_seq_cst) > cpu_->deadline_ns) {
+        loop_deadline_.store(0, std::memory_order_relaxed);
+        events_.kick();
+      }
     } else if (!submitted) {
       submit(carrier);
       submitted = true;
