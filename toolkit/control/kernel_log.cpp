@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include <array>
 #include <charconv>
@@ -72,6 +74,9 @@ Json to_json(const LogRecord& record) {
 }
 
 Result<KernelLog> KernelLog::open(Stack& stack, From from) {
+  // The stack has no /dev of its own. Character device 1:11 is kmsg (Documentation/admin-guide/devices.txt).
+  stack.syscall(SYS_mkdirat, AT_FDCWD, "/dev", 0755);
+  stack.syscall(SYS_mknodat, AT_FDCWD, "/dev/kmsg", S_IFCHR | 0600, makedev(1, 11));
   const long fd = stack.syscall(SYS_openat, AT_FDCWD, "/dev/kmsg", O_RDONLY | O_NONBLOCK, 0);
   if (fd < 0) return fail(static_cast<int>(-fd), "open '/dev/kmsg' of the stack");
   KernelLog log(StackFd(stack, static_cast<int>(fd)));

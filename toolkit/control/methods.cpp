@@ -3,6 +3,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <set>
+
 #include "toolkit/control/kernel_log.hpp"
 
 namespace lkm::control {
@@ -22,7 +25,33 @@ Json boot_chart(const Stack& stack) {
   return stages;
 }
 
+namespace fs = std::filesystem;
+
+std::vector<std::string> available_modules(const Stack& stack) {
+  std::set<std::string> names;
+  for (const fs::path& folder : stack.options().module_path) {
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+      if (entry.path().extension() == ".so") names.insert(entry.path().stem());
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
+// People say "vegas" and "netem" for tcp_vegas and sch_netem, as sysctl and tc do.
+std::string module_called(const std::string& name, const Stack& stack) {
+  const auto names = available_modules(stack);
+  if (std::ranges::count(names, name) > 0) return name;
+  for (const char* prefix : {"tcp_", "sch_"}) {
+    if (std::ranges::count(names, prefix + name) > 0) return prefix + name;
+  }
+  return name;
+}
+
 void add_modules(Server& server, Stack& stack) {
+  server.add("modules.available", [&stack](Call&) -> Result<Json> {
+    return Json{{"modules", available_modules(stack)}};
+  });
   server.add("modules", [&stack](Call&) -> Result<Json> {
     LKM_TRY(const auto modules, stack.modules());
     Json list = Json::array();
@@ -35,7 +64,7 @@ void add_modules(Server& server, Stack& stack) {
         LKM_TRY(const auto what, string_param(call.params(), "what"));
         LKM_TRY(const auto parameters, string_param(call.params(), "parameters", ""));
         const auto start = steady_clock::now();
-        LKM_TRY(const ModuleInfo module, stack.load(what, parameters));
+        LKM_TRY(const ModuleInfo module, stack.load(module_called(what, stack), parameters));
         return Json{{"module", to_json(module)}, {"load_ns", since_ns(start)}};
       },
       Server::With::kKernelLog);

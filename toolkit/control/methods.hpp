@@ -4,6 +4,7 @@
 //
 //   about                              → {release, pid, clock, memory, uptime_ns, boot_chart, …}
 //   modules                            → {modules:[module…]}
+//   modules.available                  → {modules:[name…]}, those that load takes by name
 //   load     {what, parameters?}       → {module, load_ns}            + log events
 //   unload   {name}                    → {unload_ns}                  + log events
 //   swap     {plugin, parameters?}     → SwapReport                   + log events
