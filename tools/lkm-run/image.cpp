@@ -103,7 +103,7 @@ Result<ImageOutcome> make_image(const std::string& wanted) {
 Result<fs::path> present_image() {
   LKM_TRY(const ImagePlace place, find_image(""));
   if (place.present) return place.path;
-  return fail_hint(ENOENT, "lkm-run up", "the library kernel is not built yet");
+  return Failure(Error({}, "the library kernel is not built yet").with_hint("lkm-run up"));
 }
 
 }  // namespace lkm::cli

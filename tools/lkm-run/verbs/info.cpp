@@ -65,7 +65,9 @@ void show(const Terminal& terminal, const Json& value, const std::string& name, 
     if (value.empty()) return terminal.line(fmt::format("{}{}: none", indent, name));
     terminal.line(fmt::format("{}{}:", indent, name));
     for (const auto& [key, member] : value.items()) {
-      if (value.is_array() && member.is_object()) {
+      if (member.is_object() && member.contains("at_us")) {
+        terminal.line(indent + "  " + log_line(terminal, member, &Terminal::out));
+      } else if (value.is_array() && member.is_object()) {
         terminal.line(fmt::format("{}  - {}", indent, member.dump(-1, ' ', false, Json::error_handler_t::replace)));
       } else {
         show(terminal, member, value.is_array() ? "-" : key, depth + 1);

@@ -59,7 +59,21 @@ void show(const Terminal& terminal, const Json& stack) {
   terminal.table(rows);
 }
 
+Result<int> show_available(const Arguments& arguments, Terminal& terminal) {
+  LKM_TRY(auto client, connect(arguments));
+  LKM_TRY(const Json result, client.call("modules.available"));
+  for (const Json& name : result["modules"]) {
+    if (terminal.json()) {
+      terminal.object({{"available", name}});
+    } else {
+      terminal.line(name.get<std::string>());
+    }
+  }
+  return kDone;
+}
+
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
+  if (arguments.has("available")) return show_available(arguments, terminal);
   std::vector<control::StateFolder> folders = control::StateFolder::all();
   if (arguments.has("name")) {
     LKM_TRY(const auto wanted, state_folder(arguments));
@@ -88,7 +102,7 @@ const Verb kLs = {
         "Lists the stacks of this user and the modules in each. mycc@3 is the third build of mycc "
         "that ran there. USERS counts what holds a reference (for a congestion control: sockets), and "
         "names the modules that depend on it.",
-    .options = {},
+    .options = {{.name = "available", .letter = 'a', .help = "the in-tree modules that can be loaded by name"}},
     .examples = {{"lkm-run ls", "all of them"},
                  {"lkm-run ls --json | jq .stack.modules", "for programs"}},
     .run = run,
