@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/export.h>
 #include <linux/string.h>
+#include <linux/uaccess.h>
 #include "libos.h"
 
 #undef memcpy
@@ -31,3 +32,7 @@ int memcmp(const void *a, const void *b, size_t len)
 	return libos_host->memcmp(a, b, len);
 }
 EXPORT_SYMBOL(memcmp);
+
+/* switch.S; modules copy to and from user pointers too. */
+EXPORT_SYMBOL(libos_copy_user);
+EXPORT_SYMBOL(libos_clear_user);
