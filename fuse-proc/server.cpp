@@ -222,8 +222,8 @@ std::shared_ptr<Handle> Server::handle(std::uint64_t number) const {
   return it == handles_.end() ? nullptr : it->second;
 }
 
-std::shared_ptr<Handle> Server::enter(Request& request, std::uint64_t number, int flags) {
-  auto found = handle(number);
+Handle* Server::enter(Request& request, std::uint64_t number, int flags) {
+  const auto found = handle(number);
   if (!found) {
     request.error(-EBADF);
     return nullptr;
@@ -238,7 +238,7 @@ std::shared_ptr<Handle> Server::enter(Request& request, std::uint64_t number, in
     found->flags ^= O_NONBLOCK;
     stack_.syscall(SYS_fcntl, found->fd, F_SETFL, found->flags);
   }
-  return found;
+  return found.get();
 }
 
 std::uint64_t Server::keep(Handle handle) {
@@ -293,8 +293,8 @@ void Server::create(Request& request, NodeTable::Id parent, const std::string& n
 
 void Server::read(Request& request, std::uint64_t number, std::size_t size, off_t offset,
                   int flags) {
-  const auto file = enter(request, number, flags);
-  if (!file) return;
+  Handle* const file = enter(request, number, flags);
+  if (file == nullptr) return;
   char* const to = request.buffer(size);
   const long length = file->seekable ? stack_.syscall(SYS_pread64, file->fd, to, size, offset)
                                      : stack_.syscall(SYS_read, file->fd, to, size);
@@ -304,8 +304,8 @@ void Server::read(Request& request, std::uint64_t number, std::size_t size, off_
 
 void Server::write(Request& request, std::uint64_t number, const std::string& bytes, off_t offset,
                    int flags) {
-  const auto file = enter(request, number, flags);
-  if (!file) return;
+  Handle* const file = enter(request, number, flags);
+  if (file == nullptr) return;
   // Not every file takes an offset: seq_open() forbids it to all that it opens. With O_APPEND the
   // host's offset is its idea of the size, which means nothing here.
   long length = -ESPIPE;
@@ -380,8 +380,8 @@ long Server::next_entries(Handle& directory, char* buffer) {
 
 void Server::read_directory(Request& request, std::uint64_t number, std::size_t size,
                             off_t offset) {
-  const auto directory = enter(request, number, 0);
-  if (!directory) return;
+  Handle* const directory = enter(request, number, 0);
+  if (directory == nullptr) return;
   if (offset != directory->position) {  // seekdir(3), or a rewind
     directory->delivered = 0;
     if (directory->fd >= 0) {

@@ -92,8 +92,9 @@ class Server : public std::enable_shared_from_this<Server> {
   std::uint64_t keep(Handle handle);
   void keep_file(int fd, fuse_file_info& info);
   void drop(std::uint64_t number);
-  /// The handle, for work in its file; null when the request was answered with an error instead.
-  std::shared_ptr<Handle> enter(Request& request, std::uint64_t number, int flags);
+  /// The handle, for work in its file: the request holds it, not a frame, which an oops would not
+  /// unwind. Null when the request was answered with an error instead.
+  Handle* enter(Request& request, std::uint64_t number, int flags);
   long next_entries(Handle& directory, char* buffer);
 
   Stack& stack_;
