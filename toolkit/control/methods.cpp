@@ -48,6 +48,12 @@ std::string module_called(const std::string& name, const Stack& stack) {
   return name;
 }
 
+// What the kernel logged goes as events; an error of Stack has it in its text, too.
+Failure without_log(Error error) {
+  const std::string what = error.what().substr(0, error.what().find("\n  kernel: "));
+  return Failure(Error(error.code(), what).with_hint(error.hint()));
+}
+
 void add_modules(Server& server, Stack& stack) {
   server.add("modules.available", [&stack](Call&) -> Result<Json> {
     return Json{{"modules", available_modules(stack)}};
@@ -64,8 +70,9 @@ void add_modules(Server& server, Stack& stack) {
         LKM_TRY(const auto what, string_param(call.params(), "what"));
         LKM_TRY(const auto parameters, string_param(call.params(), "parameters", ""));
         const auto start = steady_clock::now();
-        LKM_TRY(const ModuleInfo module, stack.load(module_called(what, stack), parameters));
-        return Json{{"module", to_json(module)}, {"load_ns", since_ns(start)}};
+        const auto module = stack.load(module_called(what, stack), parameters);
+        if (!module) return without_log(module.error());
+        return Json{{"module", to_json(*module)}, {"load_ns", since_ns(start)}};
       },
       Server::With::kKernelLog);
   server.add(
@@ -82,8 +89,9 @@ void add_modules(Server& server, Stack& stack) {
       [&stack](Call& call) -> Result<Json> {
         LKM_TRY(const auto plugin, string_param(call.params(), "plugin"));
         LKM_TRY(auto parameters, string_param(call.params(), "parameters", ""));
-        LKM_TRY(const SwapReport report, stack.swap(plugin, {.parameters = std::move(parameters)}));
-        return to_json(report);
+        const auto report = stack.swap(plugin, {.parameters = std::move(parameters)});
+        if (!report) return without_log(report.error());
+        return to_json(*report);
       },
       Server::With::kKernelLog);
 }
