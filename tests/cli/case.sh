@@ -36,7 +36,7 @@ until_true() {
 
 # start_watch ARGUMENT...: its words go to watch.log.
 start_watch() {
-	lkm watch "$@" >watch.log 2>&1 &
+	"$LKM_RUN" watch "$@" >watch.log 2>&1 & # not by lkm(): that pid would be a subshell's
 	watcher=$!
 }
 watched() {
