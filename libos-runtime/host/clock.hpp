@@ -32,7 +32,9 @@ class StackClock {
  private:
   Clock kind_;
   std::uint64_t base_;
-  std::uint64_t virtual_now_ = 0;
+  // Boot takes no virtual time, and not at 0: to TCP (tcp_clean_rtx_queue()) and to the random generator
+  // (random_init()) a time of 0 is none.
+  std::uint64_t virtual_now_ = 1'000'000;
 };
 
 }  // namespace lkm
