@@ -10,19 +10,15 @@ namespace {
 
 using namespace std::chrono_literals;
 
-TEST(NetemLimit, AddsWhatIsUnderWayToTheQueue) {
-  // 12 Mbit/s are 1000 packets of 1500 bytes a second, so 10 packets are under way in 10 ms.
-  EXPECT_EQ(netem_limit({.rate = 12'000'000, .delay = 10ms, .queue = 100}), 110u);
+TEST(QueueOfALink, IsWhatTheSpecSays) {
+  EXPECT_EQ(queue_of({.rate = 12'000'000, .delay = 10ms, .queue = 5}), 5u);
 }
 
-TEST(NetemLimit, HasOneRoundTripOfQueueByDefault) {
-  EXPECT_EQ(netem_limit({.rate = 120'000'000, .delay = 10ms}), 300u);
-  EXPECT_EQ(netem_limit({.rate = 12'000'000, .delay = 10ms}), 64u + 10u);
-}
-
-TEST(NetemLimit, DoesNotDropWithoutARate) {
-  EXPECT_GE(netem_limit({.delay = 10ms}), 1'000'000u);
-  EXPECT_EQ(netem_limit({.delay = 10ms, .queue = 5}), 5u);
+TEST(QueueOfALink, HoldsOneRoundTripByDefault) {
+  // 120 Mbit/s are 10,000 packets of 1500 bytes a second.
+  EXPECT_EQ(queue_of({.rate = 120'000'000, .delay = 10ms}), 200u);
+  EXPECT_EQ(queue_of({.rate = 120'000, .delay = 10ms}), 64u);
+  EXPECT_EQ(queue_of({.delay = 10ms}), 0u) << "without a rate nothing waits";
 }
 
 }  // namespace

@@ -40,40 +40,32 @@ TEST_F(Dccp, EchoesInBothFamilies) {
   });
 }
 
-// A send that finds the queue full is refused at once (net/dccp/proto.c), whatever the socket's
-// mode; over loopback nothing is lost, so all that was taken arrives, and in order.
-TEST_F(Dccp, DeliversABulkOfDatagrams) {
+// DCCP may lose datagrams, and does when a receiver's queue is full: bursts stay below it. It
+// refuses a datagram at once when too many wait for the congestion control (net/dccp/proto.c).
+TEST_F(Dccp, KeepsOrderAndContentOfABulkOfDatagrams) {
   boot([](Stack& stack) {
     load(stack);
     const auto pair = connect(stack, "127.0.0.1");
     ASSERT_TRUE(pair);
-    constexpr std::uint64_t kBytes = 1 << 20;
     VerifiedStream stream(1);
-    auto sender = stack.spawn("sender", [&] {
-      const StackTime deadline = stack.now() + 20s;
-      while (stream.bytes_sent() < kBytes && stack.now() < deadline) {
-        const auto bytes = stream.outgoing(1024);
-        const long sent = pair->client.call(SYS_sendto, bytes.data(), bytes.size(), 0, nullptr, 0);
-        if (sent == -EAGAIN)
-          stack.sleep_for(100us);
-        else if (!succeeds(sent, "send"))
-          break;
-        else
-          stream.sent(static_cast<std::size_t>(sent));
-      }
-      pair->client.call(SYS_shutdown, SHUT_WR);
-    });
-    ASSERT_TRUE(sender) << sender.error().message();
     std::vector<std::byte> buffer(2048);
-    for (;;) {
-      const long got =
-          pair->server.call(SYS_recvfrom, buffer.data(), buffer.size(), 0, nullptr, nullptr);
-      if (got <= 0) break;
-      stream.received(std::span(buffer).first(static_cast<std::size_t>(got)));
-      if (stream.bytes_received() == kBytes) break;
+    for (int round = 0; round < 200; ++round) {
+      for (int burst = 0; burst < 5; ++burst) {
+        const auto bytes = stream.outgoing(1024);
+        long sent = -EAGAIN;
+        while ((sent = pair->client.call(SYS_sendto, bytes.data(), bytes.size(), 0, nullptr, 0)) ==
+               -EAGAIN)
+          stack.sleep_for(100us);
+        ASSERT_TRUE(succeeds(sent, "send"));
+        stream.sent(static_cast<std::size_t>(sent));
+      }
+      while (stream.bytes_received() < stream.bytes_sent()) {
+        const long got =
+            pair->server.call(SYS_recvfrom, buffer.data(), buffer.size(), 0, nullptr, nullptr);
+        ASSERT_GT(got, 0);
+        stream.received(std::span(buffer).first(static_cast<std::size_t>(got)));
+      }
     }
-    sender->join();
-    EXPECT_EQ(stream.bytes_verified(), kBytes);
     EXPECT_TRUE(stream.intact());
   });
 }

@@ -50,6 +50,22 @@ TEST_F(LinksOfAStack, LimitTheRate) {
   });
 }
 
+// The queue drops as a router does: the sender learns of it by duplicate acknowledgements, and not
+// from its own device.
+TEST_F(LinksOfAStack, DropWhatTheQueueCannotHold) {
+  boot([](Stack& stack) {
+    Links links(stack);
+    add(links, {.rate = 20'000'000, .delay = 5ms, .queue = 20});
+    const FlowReport report = expect_intact(stack, {.route = route(), .duration = 2s});
+    ASSERT_TRUE(report.tcp);
+    EXPECT_GT(report.tcp->retransmits, 0u);
+    EXPECT_GT(report.rate, 10e6);
+    EXPECT_LT(report.rate, 20e6);
+    // 20 packets at 20 Mbit/s are 12 ms of waiting at most.
+    EXPECT_LT(report.tcp->rtt, 10ms + 12ms + 5ms);
+  });
+}
+
 TEST_F(LinksOfAStack, LosePacketsAndTcpMendsIt) {
   boot([](Stack& stack) {
     Links links(stack);
@@ -79,6 +95,7 @@ TEST_F(LinksOfAStack, LeaveNothingBehindWhenRefused) {
     EXPECT_TRUE(links.list().empty());
     EXPECT_TRUE(stack.netns_list().empty());
     EXPECT_FALSE(links.add({.a = kClient, .b = kClient}));
+    EXPECT_FALSE(links.add({.a = kClient, .b = kServer, .queue = 5}));
     EXPECT_EQ(links.remove(0).error().errno_value(), ENOENT);
     add(links, {});
     EXPECT_TRUE(links.remove(0));

@@ -2,10 +2,14 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "tests/protocols/stack_test.hpp"
 
 namespace lkm {
 namespace {
+
+using namespace std::chrono_literals;
 
 // SCTP is a module: it comes into the stack as a plugin.
 class Sctp : public StackTest {
@@ -51,9 +55,23 @@ TEST_F(Sctp, CannotBeUnloadedWhileASocketUsesIt) {
       ASSERT_FALSE(refused);
       EXPECT_EQ(refused.error().errno_value(), EBUSY);
     }
-    const auto unloaded = stack.unload("sctp");
+    // The socket's last reference goes in an RCU callback (sctp_endpoint_destroy()).
+    const StackTime deadline = stack.now() + 5s;
+    auto unloaded = stack.unload("sctp");
+    while (!unloaded && unloaded.error().errno_value() == EBUSY && stack.now() < deadline) {
+      stack.sleep_for(1ms);
+      unloaded = stack.unload("sctp");
+    }
     EXPECT_TRUE(unloaded) << unloaded.error().message();
-    EXPECT_EQ(stack.syscall(SYS_socket, AF_INET, SOCK_STREAM, IPPROTO_SCTP), -EPROTONOSUPPORT);
+  });
+}
+
+TEST_F(Sctp, ComesByItselfWhenASocketAsksForIt) {
+  boot([](Stack& stack) {
+    EXPECT_TRUE(open_socket(stack, AF_INET, SOCK_STREAM, IPPROTO_SCTP));
+    const auto modules = stack.modules();
+    ASSERT_TRUE(modules) << modules.error().message();
+    EXPECT_TRUE(std::ranges::any_of(*modules, [](const auto& one) { return one.name == "sctp"; }));
   });
 }
 

@@ -219,10 +219,16 @@ Result<void> Flow::finish_sending() {
 // -- bytes
 // ------------------------------------------------------------------------------------------
 
+// For SCTP a send is a message. One as large as half the peer's window is sent alone, and its
+// acknowledgement is delayed by 200 ms, since it waits for a second packet (RFC 9260, 6.2).
+std::uint64_t Flow::largest_send() const {
+  return spec_.route.transport == Transport::kSctp ? 8 << 10 : UINT64_MAX;
+}
+
 // Sends what the socket takes of the next `most` bytes; nothing when the flow may send no more.
 Result<void> Flow::send_some(End& end, VerifiedStream& stream, std::uint64_t most) {
   while (may_send()) {
-    const auto bytes = stream.outgoing(most);
+    const auto bytes = stream.outgoing(std::min(most, largest_send()));
     const long sent = end.socket.call(SYS_sendto, bytes.data(), bytes.size(),
                                       MSG_NOSIGNAL | MSG_DONTWAIT, nullptr, 0);
     if (sent >= 0) {
@@ -240,7 +246,7 @@ Result<void> Flow::send_some(End& end, VerifiedStream& stream, std::uint64_t mos
 Result<void> Flow::send_all(End& end, VerifiedStream& stream, std::uint64_t count) {
   while (count > 0) {
     if (aborting_) return fail(ECANCELED, "flow aborted");
-    const auto bytes = stream.outgoing(count);
+    const auto bytes = stream.outgoing(std::min(count, largest_send()));
     const long sent =
         end.socket.call(SYS_sendto, bytes.data(), bytes.size(), MSG_NOSIGNAL, nullptr, 0);
     if (sent == -EINTR) continue;
@@ -258,6 +264,8 @@ Result<std::size_t> Flow::receive(End& end, VerifiedStream& stream, std::span<st
     const long got =
         end.socket.call(SYS_recvfrom, buffer.data(), buffer.size(), 0, nullptr, nullptr);
     if (got == -EINTR) continue;
+    // An association of SCTP has no half-open end: after a shutdown and the peer's there is none.
+    if (got == -ENOTCONN && spec_.route.transport == Transport::kSctp) return 0;
     if (got < 0)
       return fail(static_cast<int>(-got), "receive after {} bytes", stream.bytes_received());
     stream.received(buffer.first(static_cast<std::size_t>(got)));

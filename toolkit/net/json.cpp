@@ -19,8 +19,8 @@ Result<void> JsonReader::get(const char* name, std::uint64_t& target, std::uint6
   known_.emplace_back(name);
   if (!has(name)) return {};
   const nlohmann::json& value = object_[name];
-  const bool whole = value.is_number_unsigned() ||
-                     (value.is_number_integer() && value.get<std::int64_t>() >= 0);
+  const bool whole =
+      value.is_number_unsigned() || (value.is_number_integer() && value.get<std::int64_t>() >= 0);
   if (!whole || value.get<std::uint64_t>() > largest)
     return fail(EINVAL, "{}: '{}' must be a whole number from 0 to {}", what_, name, largest);
   target = value.get<std::uint64_t>();
@@ -74,7 +74,7 @@ nlohmann::json to_json(const Link& link) {
           {"delay_ns", spec.delay.count()},
           {"jitter_ns", spec.jitter.count()},
           {"loss", spec.loss},
-          {"limit_packets", link.limit},
+          {"queue_packets", link.queue},
           {"mtu", spec.mtu}};
 }
 

@@ -35,42 +35,39 @@ IpPrefix v6(unsigned id, unsigned end) {
   return address;
 }
 
-double packets_in(std::chrono::nanoseconds time, const LinkSpec& spec) {
-  return static_cast<double>(spec.rate) / (8.0 * spec.mtu) *
-         std::chrono::duration<double>(time).count();
-}
-
 Result<void> check(const LinkSpec& spec) {
   if (spec.a == spec.b) return fail(EINVAL, "link from netns '{}' to itself", spec.a);
   if (spec.mtu < 1280 || spec.mtu > 65535)
     return fail(EINVAL, "link mtu {} is not between 1280 (IPv6's least) and 65535", spec.mtu);
+  if (spec.queue != 0 && spec.rate == 0)
+    return fail(EINVAL, "a link's queue of {} packets needs a rate to wait for", spec.queue);
   return {};
 }
 
 }  // namespace
 
-std::uint32_t netem_limit(const LinkSpec& spec) {
-  if (spec.rate == 0) return spec.queue != 0 ? spec.queue : kUnlimited;
-  const double round_trip = packets_in(2 * spec.delay, spec);
-  const double queue = spec.queue != 0 ? spec.queue : std::max(round_trip, double{kSmallestQueue});
-  const double under_way = packets_in(spec.delay + spec.jitter, spec);
-  return static_cast<std::uint32_t>(std::min(std::ceil(queue + under_way), double{kUnlimited}));
+std::uint32_t queue_of(const LinkSpec& spec) {
+  if (spec.rate == 0 || spec.queue != 0) return spec.queue;
+  const double round_trip = static_cast<double>(spec.rate) / (8.0 * spec.mtu) *
+                            std::chrono::duration<double>(2 * spec.delay).count();
+  return static_cast<std::uint32_t>(
+      std::clamp(std::ceil(round_trip), double{kSmallestQueue}, double{kUnlimited}));
 }
 
 Result<void> Links::configure(const Link& link) {
-  const Netem netem{.delay = link.spec.delay,
-                    .jitter = link.spec.jitter,
-                    .loss = link.spec.loss,
-                    .rate = link.spec.rate,
-                    .limit = link.limit};
+  const LinkSpec& spec = link.spec;
+  const Netem path{
+      .delay = spec.delay, .jitter = spec.jitter, .loss = spec.loss, .limit = kUnlimited};
+  const Netem bottleneck{.rate = spec.rate, .limit = link.queue};
   const bool emulate =
-      netem.delay.count() > 0 || netem.jitter.count() > 0 || netem.loss > 0 || netem.rate > 0;
+      spec.delay.count() > 0 || spec.jitter.count() > 0 || spec.loss > 0 || spec.rate > 0;
   const auto end = [&](const std::string& netns, const IpPrefix& v4_address,
                        const IpPrefix& v6_address) -> Result<void> {
     LKM_TRY(Rtnl net, Rtnl::open(stack_, netns));
     LKM_CHECK(net.addr_add(link.device, v4_address));
     LKM_CHECK(net.addr_add(link.device, v6_address));
-    if (emulate) LKM_CHECK(net.qdisc_netem(link.device, netem));
+    if (emulate)
+      LKM_CHECK(net.qdisc_netem(link.device, path, spec.rate > 0 ? &bottleneck : nullptr));
     return net.link_up(link.device);
   };
   LKM_CHECK(end(link.spec.a, link.a_v4, link.a_v6));
@@ -85,7 +82,7 @@ Result<Link> Links::add(const LinkSpec& spec) {
   const Link link{.id = id,
                   .spec = spec,
                   .device = fmt::format("link{}", id),
-                  .limit = netem_limit(spec),
+                  .queue = queue_of(spec),
                   .a_v4 = v4(id, 1),
                   .b_v4 = v4(id, 2),
                   .a_v6 = v6(id, 1),
@@ -104,7 +101,7 @@ Result<Link> Links::add(const LinkSpec& spec) {
   }
   LKM_TRY(Rtnl net, Rtnl::open(stack_, spec.a));
   // Rate, queue and loss mean packets: see VethOptions.
-  const bool offload = spec.rate == 0 && spec.queue == 0 && spec.loss == 0;
+  const bool offload = spec.rate == 0 && spec.loss == 0;
   LKM_CHECK(net.veth_add(link.device, {.peer_netns = spec.b,
                                        .peer = link.device,
                                        .mtu = spec.mtu,

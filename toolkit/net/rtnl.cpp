@@ -15,6 +15,8 @@
 namespace lkm {
 namespace {
 
+constexpr std::uint32_t kRootHandle = 1U << 16;  // "1:" of tc(8)
+
 Result<void> check_name(const std::string& link) {
   if (link.empty() || link.size() >= IFNAMSIZ)
     return fail(EINVAL, "link name '{}' (1 to {} characters)", link, IFNAMSIZ - 1);
@@ -208,13 +210,15 @@ Result<void> Rtnl::route_add(const std::optional<IpPrefix>& to, const IpPrefix& 
       message, fmt::format("add route {} via {} in netns '{}'", target, gateway.address(), netns_));
 }
 
-Result<void> Rtnl::qdisc(const std::string& link, const std::string& kind, const Netem* netem) {
+Result<void> Rtnl::qdisc(const std::string& link, std::uint32_t parent, const std::string& kind,
+                         const Netem* netem) {
   LKM_TRY(const unsigned index, link_index(link));
   NetlinkMessage message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE);
   auto& info = message.extra<tcmsg>();
   info.tcm_family = AF_UNSPEC;
   info.tcm_ifindex = static_cast<int>(index);
-  info.tcm_parent = TC_H_ROOT;
+  info.tcm_parent = parent;
+  if (parent == TC_H_ROOT && netem != nullptr) info.tcm_handle = kRootHandle;
   if (netem != nullptr)
     put_netem(message.header(), *netem);
   else
@@ -222,13 +226,16 @@ Result<void> Rtnl::qdisc(const std::string& link, const std::string& kind, const
   return netlink_.request(message, fmt::format("set qdisc {} on {}", kind, place(link)));
 }
 
-Result<void> Rtnl::qdisc_netem(const std::string& link, const Netem& netem) {
+Result<void> Rtnl::qdisc_netem(const std::string& link, const Netem& netem, const Netem* behind) {
   LKM_CHECK(check(netem));
-  return qdisc(link, "netem", &netem);
+  if (behind != nullptr) LKM_CHECK(check(*behind));
+  LKM_CHECK(qdisc(link, TC_H_ROOT, "netem", &netem));
+  if (behind == nullptr) return {};
+  return qdisc(link, kRootHandle | 1, "netem", behind);  // netem's only class
 }
 
 Result<void> Rtnl::qdisc_set(const std::string& link, const std::string& kind) {
-  return qdisc(link, kind, nullptr);
+  return qdisc(link, TC_H_ROOT, kind, nullptr);
 }
 
 Result<void> Rtnl::qdisc_del(const std::string& link) {

@@ -62,8 +62,12 @@ class Rtnl {
   /// A route to `to`, or the default route when it is empty.
   Result<void> route_add(const std::optional<IpPrefix>& to, const IpPrefix& gateway);
 
-  /// Makes netem the root qdisc, in place of what was there.
-  Result<void> qdisc_netem(const std::string& link, const Netem& netem);
+  /// Makes netem the root qdisc, in place of what was there. `behind`, if given, takes the packets
+  /// that the first lets through. Its drops look to a local sender like those of a router further
+  /// on, found by retransmission; those of the root are reported to the sender as congestion of its
+  /// own device, and nothing is retransmitted.
+  Result<void> qdisc_netem(const std::string& link, const Netem& netem,
+                           const Netem* behind = nullptr);
   /// Makes a qdisc with its default options the root: "fq", "fq_codel", "pfifo"…
   Result<void> qdisc_set(const std::string& link, const std::string& kind);
   /// Back to the default qdisc.
@@ -74,7 +78,8 @@ class Rtnl {
       : stack_(&stack), netns_(std::move(netns)), netlink_(std::move(netlink)) {}
   [[nodiscard]] std::string place(const std::string& link) const;
   Result<void> link_flags(const std::string& link, unsigned flags, const char* doing);
-  Result<void> qdisc(const std::string& link, const std::string& kind, const Netem* netem);
+  Result<void> qdisc(const std::string& link, std::uint32_t parent, const std::string& kind,
+                     const Netem* netem);
 
   Stack* stack_;
   std::string netns_;

@@ -25,7 +25,7 @@ std::vector<std::string> row(const Json& link) {
     return fmt::format("{} {}", link[which].value("netns", ""), link[which].value("v4", ""));
   };
   return {fmt::format("{}", link.value("id", 0u)), link.value("device", ""), end("a"), end("b"),
-          path_of(link), fmt::format("{}", link.value("limit_packets", 0u))};
+          path_of(link), fmt::format("{}", link.value("queue_packets", 0u))};
 }
 
 void show(const Terminal& terminal, const Json& links) {
@@ -33,7 +33,7 @@ void show(const Terminal& terminal, const Json& links) {
     for (const Json& link : links) terminal.object({{"link", link}});
     return;
   }
-  std::vector<std::vector<std::string>> rows = {{"ID", "DEVICE", "A", "B", "PATH", "PACKETS"}};
+  std::vector<std::vector<std::string>> rows = {{"ID", "DEVICE", "A", "B", "PATH", "QUEUE"}};
   for (const Json& link : links) rows.push_back(row(link));
   terminal.table(rows);
 }
