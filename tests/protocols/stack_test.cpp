@@ -12,13 +12,14 @@ namespace lkm {
 
 using namespace std::chrono_literals;
 
-void StackTest::boot(const std::function<void(Stack&)>& body) {
+void StackTest::boot(const std::function<void(Stack&)>& body, Clock clock) {
   const char* image = std::getenv("LKM_RUN_IMAGE");
   if (image == nullptr) GTEST_SKIP() << "LKM_RUN_IMAGE is not set; Kbuild/kernel prints it";
   const std::filesystem::path folder(image);
   std::string log;
   const auto result = Stack::run({.library = folder / "libos.so",
                                   .module_path = {folder / "modules"},
+                                  .clock = clock,
                                   .console = [&](std::string_view text) { log += text; }},
                                  [&](Stack& stack) {
                                    body(stack);

@@ -28,7 +28,8 @@ namespace lkm {
 
 class StackTest : public ::testing::Test {
  protected:
-  void boot(const std::function<void(Stack&)>& body);
+  /// In virtual time a test of delays takes no time, and comes out the same on a loaded machine.
+  void boot(const std::function<void(Stack&)>& body, Clock clock = Clock::kReal);
 };
 
 /// A socket in the netns of the calling fiber; a failed test and an empty one on an error.

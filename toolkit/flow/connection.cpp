@@ -16,7 +16,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kConnectTimeout = 10s;
-constexpr int kMptcp = 262;  // IPPROTO_MPTCP, newer than some headers
+constexpr int kSctpBuffer = 1 << 20;  // bytes
+constexpr int kMptcp = 262;           // IPPROTO_MPTCP, newer than some headers
 constexpr std::uint64_t kNoPacing = UINT64_MAX;
 
 int protocol_number(Transport transport) {
@@ -42,6 +43,12 @@ Result<StackFd> make_socket(Stack& stack, const std::string& netns, const Route&
       route.transport == Transport::kSctp)
     return Failure(std::move(socket).error().with_hint("lkm-run load sctp"));
   if (!socket) return socket;
+  if (route.transport == Transport::kSctp) {
+    // SCTP's buffers do not grow by themselves as TCP's do. A window of less than two packets (of
+    // 64 KiB over loopback) makes each wait for the delayed acknowledgement (RFC 9260, 6.2).
+    socket->set_option(SOL_SOCKET, SO_RCVBUFFORCE, kSctpBuffer);
+    socket->set_option(SOL_SOCKET, SO_SNDBUFFORCE, kSctpBuffer);
+  }
   if (route.control.empty()) return socket;
   if (route.transport == Transport::kSctp)
     return fail(EINVAL, "congestion control '{}': SCTP has its own", route.control);

@@ -219,16 +219,10 @@ Result<void> Flow::finish_sending() {
 // -- bytes
 // ------------------------------------------------------------------------------------------
 
-// For SCTP a send is a message. One as large as half the peer's window is sent alone, and its
-// acknowledgement is delayed by 200 ms, since it waits for a second packet (RFC 9260, 6.2).
-std::uint64_t Flow::largest_send() const {
-  return spec_.route.transport == Transport::kSctp ? 8 << 10 : UINT64_MAX;
-}
-
 // Sends what the socket takes of the next `most` bytes; nothing when the flow may send no more.
 Result<void> Flow::send_some(End& end, VerifiedStream& stream, std::uint64_t most) {
   while (may_send()) {
-    const auto bytes = stream.outgoing(std::min(most, largest_send()));
+    const auto bytes = stream.outgoing(most);
     const long sent = end.socket.call(SYS_sendto, bytes.data(), bytes.size(),
                                       MSG_NOSIGNAL | MSG_DONTWAIT, nullptr, 0);
     if (sent >= 0) {
@@ -246,7 +240,7 @@ Result<void> Flow::send_some(End& end, VerifiedStream& stream, std::uint64_t mos
 Result<void> Flow::send_all(End& end, VerifiedStream& stream, std::uint64_t count) {
   while (count > 0) {
     if (aborting_) return fail(ECANCELED, "flow aborted");
-    const auto bytes = stream.outgoing(std::min(count, largest_send()));
+    const auto bytes = stream.outgoing(count);
     const long sent =
         end.socket.call(SYS_sendto, bytes.data(), bytes.size(), MSG_NOSIGNAL, nullptr, 0);
     if (sent == -EINTR) continue;

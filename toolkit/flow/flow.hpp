@@ -124,7 +124,6 @@ class Flow : public std::enable_shared_from_this<Flow> {
   Result<void> finish_sending();
 
   [[nodiscard]] bool may_send() const;
-  [[nodiscard]] std::uint64_t largest_send() const;
   Result<void> send_some(End& end, VerifiedStream& stream, std::uint64_t most);
   Result<void> send_all(End& end, VerifiedStream& stream, std::uint64_t count);
   Result<std::size_t> receive(End& end, VerifiedStream& stream, std::span<std::byte> buffer);
