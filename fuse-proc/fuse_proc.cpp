@@ -113,6 +113,10 @@ Result<void> FuseProc::Session::begin() {
   }
   const struct rlimit limit = {kDescriptors, kDescriptors};
   stack.syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
+  // Before traffic, for us and the workers: who looks at a busy stack should not wait for its
+  // slices. With a stream that keeps the stack busy a read takes 1.5 ms instead of 2 to 4.
+  const struct sched_param priority = {.sched_priority = 1};
+  stack.syscall(SYS_sched_setscheduler, 0, SCHED_RR, &priority);
   struct stat st;
   const long root = stack.syscall(SYS_open, "/", O_PATH | O_DIRECTORY);
   const long error = root < 0 ? root : stack.syscall(SYS_fstat, root, &st);
