@@ -7,15 +7,24 @@
 #include <linux/init.h>
 #include <linux/interrupt.h>
 #include <linux/irq.h>
+#include <linux/irq_work.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <asm/irq_regs.h>
 #include <asm/irqflags.h>
 #include "libos.h"
 
-void libos_raise(enum libos_irq irq)
+void libos_raise(unsigned int line)
 {
-	__atomic_fetch_or(&libos_cpu.pending, 1u << irq, __ATOMIC_RELAXED);
+	__atomic_fetch_or(&libos_cpu.pending, 1u << line, __ATOMIC_RELAXED);
+}
+
+/* A line of the kernel's own, beside those of enum libos_irq. */
+#define IRQ_WORK_LINE 31
+
+void arch_irq_work_raise(void)
+{
+	libos_raise(IRQ_WORK_LINE);
 }
 
 /* Takes what is pending. Interrupts are on when it is called and when it returns. */
@@ -34,6 +43,8 @@ void libos_irqs(void)
 			libos_clock_interrupt();
 		if (pending & (1u << LIBOS_IRQ_HOST))
 			libos_host->irq();
+		if (pending & (1u << IRQ_WORK_LINE))
+			irq_work_run();
 		irq_exit();
 		/* Not raw_local_irq_enable(): that would come back here. */
 		WRITE_ONCE(libos_cpu.irqs_on, 1);

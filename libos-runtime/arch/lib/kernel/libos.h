@@ -19,8 +19,8 @@ void libos_mark(const char *stage);
 void libos_console_setup(void);
 void libos_memory_setup(void);
 
-/* irq.c: raises lines; the caller is the carrier or a host callback. */
-void libos_raise(enum libos_irq irq);
+/* irq.c: raises a line, of enum libos_irq or of the kernel's own. */
+void libos_raise(unsigned int line);
 
 /* time.c */
 void libos_clock_interrupt(void);
