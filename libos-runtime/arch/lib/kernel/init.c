@@ -65,6 +65,7 @@ static const struct {
 void __noreturn __ref libos_pid1(void)
 {
 	ignore_signals(current);
+	set_task_comm(current, "init");
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(mounts); i++) {
 		int err;
