@@ -44,7 +44,7 @@ Result<void> EventLoop::add(int fd, Waiter* waiter) {
   if (slot != nullptr || entry.ready) return fail(EBUSY, "wait for descriptor {}", fd);
   slot = waiter;
   auto armed = arm(fd, entry);
-  if (!armed) slot = nullptr;
+  if (!armed) remove(fd, waiter);
   return armed;
 }
 
@@ -55,10 +55,14 @@ void EventLoop::remove(int fd, Waiter* waiter) {
   const bool armed = entry.in == waiter || entry.out == waiter;
   if (entry.in == waiter) entry.in = nullptr;
   if (entry.out == waiter) entry.out = nullptr;
-  if (armed) {
-    (void)arm(fd, entry);  // the other direction stays; with none, one-shot without bits is silent
+  if (entry.in != nullptr || entry.out != nullptr || entry.ready) {
+    if (armed) (void)arm(fd, entry);  // the other direction stays
+    return;
   }
-  if (entry.in == nullptr && entry.out == nullptr && !entry.ready) entries_.erase(it);
+  // One that has fired is silent. One that has not must go: if the number is given to another file while
+  // this one lives on (dup, fork), its event would be taken for the other's.
+  if (armed) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  entries_.erase(it);
 }
 
 Result<void> EventLoop::watch(int fd, std::function<void()> ready) {
@@ -77,17 +81,22 @@ void EventLoop::unwatch(int fd) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
-bool EventLoop::collect(std::uint64_t timeout_ns) {
-  if (count_ > 0) return true;  // not delivered yet
+int EventLoop::poll(std::array<epoll_event, 64>& events, std::uint64_t timeout_ns) {
   const timespec timeout{.tv_sec = time_t(timeout_ns / 1'000'000'000),
                          .tv_nsec = long(timeout_ns % 1'000'000'000)};
-  const int n = ::epoll_pwait2(epoll_.get(), events_.data(), int(events_.size()),
+  const int n = ::epoll_pwait2(epoll_.get(), events.data(), int(events.size()),
                                timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr);
   // A kick has done its work by ending the wait.
-  const auto end = std::remove_if(events_.begin(), events_.begin() + std::max(n, 0),
+  const auto end = std::remove_if(events.begin(), events.begin() + std::max(n, 0),
                                   [&](const auto& event) { return event.data.fd == kick_.get(); });
-  count_ = int(end - events_.begin());
-  return count_ > 0;
+  return int(end - events.begin());
+}
+
+bool EventLoop::collect(std::uint64_t timeout_ns) {
+  if (count_->load(std::memory_order_acquire) > 0) return true;  // not delivered yet
+  const int n = poll(collected_, timeout_ns);
+  count_->store(n, std::memory_order_release);
+  return n > 0;
 }
 
 void EventLoop::kick() {

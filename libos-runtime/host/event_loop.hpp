@@ -7,8 +7,10 @@
 #include <sys/epoll.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <unordered_map>
 
 #include "toolkit/base/result.hpp"
@@ -38,9 +40,10 @@ class EventLoop {
   void unwatch(int fd);
 
   /// Waits at most `timeout_ns` (0: does not wait, UINT64_MAX: for ever) and keeps what came for
-  /// deliver(). True when there is something.
+  /// deliver(). True when there is something. On one thread only, which need not carry the CPU.
   bool collect(std::uint64_t timeout_ns);
-  /// Interrupt context: unparks the fibers and calls the callbacks whose events were collected.
+  /// Interrupt context: unparks the fibers and calls the callbacks for what was collected and for what
+  /// there is besides.
   template <typename Unpark>
   void deliver(Unpark unpark);
   /// Makes a collect() that waits, now or next, return. From any thread or signal handler.
@@ -55,39 +58,49 @@ class EventLoop {
 
   EventLoop() = default;
   Result<void> arm(int fd, const Entry& entry);
+  int poll(std::array<epoll_event, 64>& events, std::uint64_t timeout_ns);
+  template <typename Unpark>
+  void deliver(const epoll_event& event, Unpark unpark);
 
   UniqueFd epoll_;
   UniqueFd kick_;
   std::unordered_map<int, Entry> entries_;
-  std::array<epoll_event, 64> events_{};
-  int count_ = 0;
+  std::array<epoll_event, 64> collected_{};
+  /// Passes `collected_` to and fro: written by collect() only while it is 0, read by deliver() while not.
+  std::unique_ptr<std::atomic<int>> count_ = std::make_unique<std::atomic<int>>(0);
 };
 
 template <typename Unpark>
 void EventLoop::deliver(Unpark unpark) {
-  const int count = count_;
-  count_ = 0;
-  for (int i = 0; i < count; ++i) {
-    const auto& event = events_[static_cast<std::size_t>(i)];
-    const auto it = entries_.find(event.data.fd);
-    if (it == entries_.end()) continue;  // removed since
-    Entry& entry = it->second;
-    if (entry.ready) {
-      entry.ready();
-      continue;
-    }
-    for (Waiter** slot : {&entry.in, &entry.out}) {
-      Waiter* waiter = *slot;
-      if (waiter == nullptr) continue;
-      const auto got = short(event.events & (unsigned(waiter->events) | EPOLLERR | EPOLLHUP));
-      if (got == 0) continue;
-      waiter->revents = got;
-      *slot = nullptr;
-      unpark(waiter->task);
-    }
-    // One-shot: whoever still waits must be armed again.
-    if (entry.in != nullptr || entry.out != nullptr) (void)arm(event.data.fd, entry);
+  const int count = count_->load(std::memory_order_acquire);
+  for (int i = 0; i < count; ++i) deliver(collected_[std::size_t(i)], unpark);
+  if (count > 0) count_->store(0, std::memory_order_release);
+
+  std::array<epoll_event, 64> events;
+  const int n = poll(events, 0);
+  for (int i = 0; i < n; ++i) deliver(events[std::size_t(i)], unpark);
+}
+
+template <typename Unpark>
+void EventLoop::deliver(const epoll_event& event, Unpark unpark) {
+  const auto it = entries_.find(event.data.fd);
+  if (it == entries_.end()) return;  // removed since
+  Entry& entry = it->second;
+  if (entry.ready) {
+    entry.ready();
+    return;
   }
+  for (Waiter** slot : {&entry.in, &entry.out}) {
+    Waiter* waiter = *slot;
+    if (waiter == nullptr) continue;
+    const auto got = short(event.events & (unsigned(waiter->events) | EPOLLERR | EPOLLHUP));
+    if (got == 0) continue;
+    waiter->revents = got;
+    *slot = nullptr;
+    unpark(waiter->task);
+  }
+  // One-shot: whoever still waits must be armed again.
+  if (entry.in != nullptr || entry.out != nullptr) (void)arm(event.data.fd, entry);
 }
 
 }  // namespace lkm
