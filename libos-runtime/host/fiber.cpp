@@ -21,11 +21,13 @@ void Fiber::State::ended(bool died) {
 FiberEnd Fiber::join() {
   LKM_ASSERT(state_);
   Runtime& runtime = state_->runtime;
+  runtime.host_wait_begins();  // whether anybody waits for stack time is up to the other one
   while (state_->task != nullptr) {
     state_->joiners.push_back(runtime.kernel().self());
     runtime.kernel().park(UINT64_MAX);
     std::erase(state_->joiners, runtime.kernel().self());
   }
+  runtime.host_wait_ends();
   return state_->end;
 }
 

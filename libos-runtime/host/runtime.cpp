@@ -21,12 +21,15 @@ Runtime* g_runtime = nullptr;
 
 namespace {
 
+/// A library kernel boots once: its memory is what the first boot made of it.
+bool g_booted = false;
+
 constexpr std::uint64_t kNever = UINT64_MAX;
 /// How often a busy stack looks at the clock and at host descriptors, at the latest.
 constexpr std::uint64_t kTickNs = 1'000'000;
 constexpr std::size_t kBootStack = 64 * 1024;
 constexpr std::size_t kFiberStack = 256 * 1024;  // FIBER_STACK_SIZE of arch/lib
-/// In virtual time, how many idle turns may pass without a look at host descriptors.
+/// In virtual time, after how many jumps to look at host descriptors.
 constexpr unsigned kVirtualTurns = 64;
 
 int tick_signal() { return SIGRTMIN + 3; }
@@ -111,7 +114,7 @@ struct Runtime::Callbacks {
 };
 
 Result<std::unique_ptr<Runtime>> Runtime::create(const Stack::Options& options) {
-  if (g_runtime != nullptr) {
+  if (g_booted) {
     return fail_hint(EBUSY, "run the second stack in a process of its own", "boot '{}'",
                      options.library.string());
   }
@@ -146,6 +149,7 @@ Runtime::~Runtime() {
 
 Result<void> Runtime::run(std::function<void()> init) {
   g_runtime = this;
+  g_booted = true;
   init_ = std::move(init);
   options_.cmdline = fmt::format("panic=-1 loglevel=7 {}", options_.cmdline);
 
@@ -194,7 +198,7 @@ Result<void> Runtime::run(std::function<void()> init) {
   arm_tick(false);
   // Calls that were under way will never be answered.
   for (const std::lock_guard lock(carriers_mutex_); auto& other : carriers_) {
-    if (other->number != Carrier::kNone) other->answer(-ESHUTDOWN);
+    if (other->done.load(std::memory_order_seq_cst) == 0) other->answer(-ESHUTDOWN);
   }
   if (panicked_) return fail(ENOTRECOVERABLE, "{}", panic_.empty() ? "kernel panic" : panic_);
   return {};
@@ -209,7 +213,8 @@ std::vector<BootStage> Runtime::boot_chart() const {
 }
 
 bool Runtime::on_fiber() const {
-  return carrier_ != nullptr && t_carrier == carrier_ &&
+  // Another thread may become or cease to be the carrier meanwhile, but this one cannot.
+  return t_carrier != nullptr && t_carrier == carrier_.load(std::memory_order_relaxed) &&
          token_.load(std::memory_order_relaxed) == Token::kTaken;
 }
 
@@ -230,6 +235,7 @@ void Runtime::enter(Carrier& carrier) {
   sanitizer::arrived();
   // Here again: a fiber gave the CPU up. Only now is its stack free for another thread.
   if (token_.load(std::memory_order_relaxed) == Token::kTaken) {
+    carrier_ = nullptr;
     token_.store(Token::kFree, std::memory_order_seq_cst);
   }
 }
@@ -246,31 +252,27 @@ void Runtime::leave(bool panicked) {
   panicked_ = panicked;
   token_.store(Token::kGone);
   events_.kick();
-  sanitizer::leaving(carrier_->bounds);
+  const Carrier& carrier = *carrier_;
+  sanitizer::leaving(carrier.bounds);
   Context unused;
-  lkm_context_switch(&unused, &carrier_->native);
+  lkm_context_switch(&unused, &carrier.native);
 }
 
 /// On the loop thread, with the token free: until there is an event or the clock event is due.
 void Runtime::wait() {
-  const auto deadline = cpu_->deadline_ns;
-  loop_deadline_.store(deadline, std::memory_order_seq_cst);
-  // Virtual time stands while no fiber waits for it: then only the host can have news.
-  const bool jump = clock_.is_virtual() && busy_fibers_ > 0 && deadline != kNever;
-  if (jump && ++virtual_idles_ % kVirtualTurns != 0) {
-    clock_.advance_to(deadline);
-    Callbacks::raise(1u << LIBOS_IRQ_TIMER);
-    return;
-  }
+  std::uint64_t deadline = 0;
+  do {
+    deadline = __atomic_load_n(&cpu_->deadline_ns, __ATOMIC_RELAXED);
+    loop_deadline_.store(deadline, std::memory_order_seq_cst);
+  } while (deadline != __atomic_load_n(&cpu_->deadline_ns, __ATOMIC_SEQ_CST));
   std::uint64_t timeout = kNever;
-  if (cpu_->pending != 0 || jump) {
+  if (__atomic_load_n(&cpu_->pending, __ATOMIC_RELAXED) != 0) {
     timeout = 0;
   } else if (!clock_.is_virtual() && deadline != kNever) {
     const auto now = clock_.now();
     timeout = deadline > now ? deadline - now : 0;
   }
   if (events_.collect(timeout)) Callbacks::raise(1u << LIBOS_IRQ_HOST);
-  if (jump) clock_.advance_to(deadline);
   if (clock_.now() >= deadline) Callbacks::raise(1u << LIBOS_IRQ_TIMER);
 }
 
@@ -298,11 +300,19 @@ void Runtime::loop(Carrier& carrier) {
 void Runtime::idle() {
   if (cpu_->pending != 0) return;
   const auto now = clock_.now();
-  if (!clock_.is_virtual()) {
-    if (now >= cpu_->deadline_ns) {
+  if (now >= cpu_->deadline_ns) {
+    Callbacks::raise(1u << LIBOS_IRQ_TIMER);
+    return;
+  }
+  if (clock_.is_virtual()) {
+    // Virtual time stands while no fiber waits for it: then only the host can have news.
+    if (busy_fibers_ > 0 && cpu_->deadline_ns != kNever) {
+      clock_.advance_to(cpu_->deadline_ns);
       Callbacks::raise(1u << LIBOS_IRQ_TIMER);
+      if (++virtual_idles_ % kVirtualTurns == 0) Callbacks::raise(1u << LIBOS_IRQ_HOST);
       return;
     }
+  } else {
     // Switching the tick costs a system call: worth it for a long sleep only.
     if (!threads_ && (cpu_->deadline_ns == kNever || cpu_->deadline_ns - now > 4 * kTickNs)) {
       arm_tick(false);
@@ -314,7 +324,6 @@ void Runtime::idle() {
 
 void Runtime::interrupt() {
   admit_calls();
-  events_.collect(0);
   events_.deliver([this](libos_task* task) { entry_->unpark(task); });
 }
 
@@ -356,6 +365,8 @@ Result<libos_task*> Runtime::spawn(const std::string& name, FiberBody* body) {
 /// pid 1: starts the program, then makes fibers for threads that come in.
 void Runtime::pid1() {
   pid1_ = entry_->self();
+  // A program that never lets the stack go idle still sees host events and signals.
+  if (!threads_ && !clock_.is_virtual()) arm_tick(true);
   init_();
   for (;;) {
     for (Carrier* carrier : std::exchange(new_carriers_, {})) {
@@ -366,7 +377,9 @@ void Runtime::pid1() {
         carrier->answer(-task.error().errno_value());
       }
     }
+    host_wait_begins();
     entry_->park(kNever);
+    host_wait_ends();
   }
 }
 
@@ -377,9 +390,7 @@ namespace {
 /// Ends the thread's fiber with the thread.
 struct ThreadEnd {
   ~ThreadEnd() {
-    if (carrier == nullptr || g_runtime == nullptr) return;
-    carrier->number = Carrier::kEnd;
-    g_runtime->end_thread(*carrier);
+    if (carrier != nullptr && g_runtime != nullptr) g_runtime->end_thread(*carrier);
   }
   Carrier* carrier = nullptr;
 };
@@ -400,7 +411,7 @@ Carrier& Runtime::carrier_of_this_thread() {
 }
 
 void Runtime::end_thread(Carrier& carrier) {
-  if (carrier.task != nullptr) call(carrier);
+  if (carrier.task != nullptr) call(carrier, Carrier::kEnd);
   t_carrier = nullptr;
   const std::lock_guard lock(carriers_mutex_);
   std::erase_if(carriers_, [&](const auto& other) { return other.get() == &carrier; });
@@ -414,27 +425,31 @@ void Runtime::submit(Carrier& carrier) {
 }
 
 long Runtime::call(long number, const unsigned long args[6]) {
+  if (number < 0) return -ENOSYS;  // those are ours
   Carrier& carrier = carrier_of_this_thread();
   carrier.args = args;
-  carrier.number = number;
-  return call(carrier);
+  return call(carrier, number);
 }
 
-bool Runtime::call(std::function<void()> body) {
+long Runtime::call(std::function<void()> body) {
   Carrier& carrier = carrier_of_this_thread();
   carrier.body = &body;
-  carrier.number = Carrier::kBody;
-  return call(carrier) == 0;
+  return call(carrier, Carrier::kBody);
 }
 
-long Runtime::call(Carrier& carrier) {
-  carrier.done.store(0, std::memory_order_relaxed);
+long Runtime::call(Carrier& carrier, long number) {
+  carrier.wanted = number;
+  carrier.done.store(0, std::memory_order_seq_cst);
   bool submitted = false;
   for (;;) {
     if (try_take()) {
-      // Parked in our own fiber: it sees the call at once. Else the fiber that stands there must let
-      // the scheduler go to ours.
-      if (!submitted && (carrier.task == nullptr || entry_->self() != carrier.task)) submit(carrier);
+      // Parked in our own fiber: it has the call at once. Else the fiber that stands there must let the
+      // scheduler go to ours.
+      if (!submitted && carrier.task != nullptr && entry_->self() == carrier.task) {
+        carrier.number = number;
+      } else if (!submitted) {
+        submit(carrier);
+      }
       submitted = true;
       enter(carrier);
       // The loop thread sleeps for too long now; one kick makes it look again.
@@ -447,7 +462,11 @@ long Runtime::call(Carrier& carrier) {
       submitted = true;
       continue;  // the token may have been freed before the call was there to be seen
     }
-    if (carrier.done.load(std::memory_order_acquire) != 0) break;
+    if (carrier.done.load(std::memory_order_acquire) != 0) {
+      // Who called meanwhile found the token taken and sleeps: the loop thread serves them.
+      if (calls_.load(std::memory_order_seq_cst) != nullptr) events_.kick();
+      break;
+    }
     if (token_.load(std::memory_order_seq_cst) == Token::kGone) return -ESHUTDOWN;
     if (calls_.load(std::memory_order_seq_cst) != nullptr &&
         token_.load(std::memory_order_seq_cst) == Token::kFree) {
@@ -462,6 +481,7 @@ void Runtime::admit_calls() {
   Carrier* carrier = calls_.exchange(nullptr, std::memory_order_seq_cst);
   while (carrier != nullptr) {
     Carrier* next = carrier->next;
+    carrier->number = carrier->wanted;
     if (carrier->task == nullptr) new_carriers_.push_back(carrier);
     entry_->unpark(carrier->task != nullptr ? carrier->task : pid1_);
     carrier = next;
@@ -489,6 +509,11 @@ void Carrier::run() {
       } else {
         result = kernel.syscall(number, args);
       }
+      // Calls that came in meanwhile have their turn before the program makes its next one.
+      if (__atomic_load_n(&kernel.cpu->pending, __ATOMIC_RELAXED) != 0) {
+        kernel.run_irqs();
+        kernel.yield();
+      }
       if (runtime.carrier_ == this) {
         number = kNone;
         done.store(1, std::memory_order_release);
@@ -500,7 +525,11 @@ void Carrier::run() {
         answer(result);
       }
     }
-    if (number == kNone) kernel.park(kNever);
+    if (number == kNone) {
+      runtime.host_wait_begins();
+      kernel.park(kNever);
+      runtime.host_wait_ends();
+    }
   }
 }
 

@@ -18,7 +18,10 @@
 // one compare-and-swap and two stack switches.
 //
 // Order between threads: a call is put into `calls_` before the token is tried; the token is freed before
-// `calls_` is looked at. One of the two sides sees the other.
+// `calls_` is looked at. One of the two sides sees the other. A fiber learns of a call only from who has
+// the token: from its own thread, or from admit_calls(), so each call is executed once and no fiber answers
+// while its thread still stands in `calls_`. In the same way the loop thread says until when it sleeps
+// before it looks at the clock event again, and a carrier moves the clock event before it asks until when.
 #pragma once
 
 #include <atomic>
@@ -65,7 +68,8 @@ class Carrier final : public FiberBody {
   libos_task* task = nullptr;  ///< the fiber of its calls; nullptr: the loop thread, or not made yet
   const unsigned long* args = nullptr;
   std::function<void()>* body = nullptr;  ///< runs in place of a system call
-  long number = kNone;
+  long wanted = kNone;                    ///< the call that the thread makes
+  long number = kNone;                    ///< the call that the fiber has; under the token
   long result = 0;
   std::atomic<std::uint32_t> done{0};  ///< futex word: 1 when `result` is there
   Carrier* next = nullptr;             ///< in Runtime::calls_
@@ -114,9 +118,9 @@ class Runtime {
   void allow_threads() { threads_ = true; }
   /// A system call from any thread but the loop's. The first one of a thread gives it a fiber.
   long call(long number, const unsigned long args[6]);
-  /// Runs a function on the thread's fiber while the thread waits. False when the stack is gone, or the
-  /// function met an oops.
-  bool call(std::function<void()> body);
+  /// Runs a function on the thread's fiber while the thread waits. 0, -ESHUTDOWN when the stack is gone,
+  /// or -EFAULT when the function met an oops.
+  long call(std::function<void()> body);
   void end_thread(Carrier& carrier);
 
   struct Callbacks;
@@ -139,7 +143,7 @@ class Runtime {
 
   // Calls of other threads.
   Carrier& carrier_of_this_thread();
-  long call(Carrier& carrier);
+  long call(Carrier& carrier, long number);
   void submit(Carrier& carrier);
   void admit_calls();  ///< interrupt: wakes the fibers of submitted calls
   void pid1();
@@ -167,7 +171,7 @@ class Runtime {
   std::atomic<Token> token_{Token::kTaken};
   Context parked_;          ///< the fiber that the next carrier goes on in
   sanitizer::Bounds parked_bounds_;
-  Carrier* carrier_ = nullptr;
+  std::atomic<Carrier*> carrier_{nullptr};  ///< nullptr while the token is free
   bool threads_ = false;
   std::atomic<Carrier*> calls_{nullptr};
   std::vector<Carrier*> new_carriers_;  ///< whose first call waits for a fiber
@@ -179,7 +183,7 @@ class Runtime {
   timer_t tick_{};
   bool tick_made_ = false;
   bool tick_on_ = false;
-  int busy_fibers_ = 0;
+  int busy_fibers_ = 1;  ///< pid 1, while it boots
   unsigned virtual_idles_ = 0;
   std::vector<void*> freed_plugins_;
 };

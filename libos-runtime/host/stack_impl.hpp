@@ -4,7 +4,9 @@
 // stack.cpp the rest.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -36,8 +38,11 @@ struct Stack::Impl {
   std::unique_ptr<Runtime> runtime;
   std::string release;
   std::vector<BootStage> boot_chart;
-  std::jthread loop;            ///< embedded mode
+  // Embedded mode.
+  enum class Boot { kUnderWay, kUp, kFailed };
+  std::atomic<Boot> boot{Boot::kUnderWay};
   std::string boot_error;
+  std::jthread loop;  ///< uses the members above
 
   // modules.cpp
   std::vector<std::unique_ptr<LoadedPlugin>> plugins;
@@ -56,9 +61,9 @@ template <typename Function>
 auto Stack::Impl::on_fiber(Function function) -> decltype(function()) {
   if (runtime->on_fiber()) return function();
   std::optional<decltype(function())> result;
-  if (!runtime->call([&] { result.emplace(function()); }) || !result) {
-    return fail(ESHUTDOWN, "the stack is not running");
-  }
+  const long err = runtime->call([&] { result.emplace(function()); });
+  if (err == -ESHUTDOWN) return fail(ESHUTDOWN, "the stack is not running");
+  if (err != 0) return fail(int(-err), "the call ended by an oops");
   return std::move(*result);
 }
 
