@@ -93,12 +93,13 @@ Result<int> Stack::run(Options options, std::function<int(Stack&)> main) {
     LKM_ASSERT(bring_loopback_up(*stack) == 0);
     auto fiber = stack->spawn("main", [&] {
       status = main(*stack);
-      runtime.kernel().halt();
     });
     if (!fiber) {
       error = fiber.error();
-      runtime.kernel().halt();
+    } else if (fiber->join() == FiberEnd::kOopsed) {
+      error = fail_hint(EFAULT, "its log says where", "the stack's main fiber ended by an oops").value();
     }
+    runtime.kernel().halt();
   });
   if (error) return Failure(std::move(*error));
   LKM_CHECK(ran);
@@ -109,22 +110,20 @@ Result<std::unique_ptr<Stack>> Stack::boot(Options options) {
   LKM_TRY(auto stack, create(std::move(options)));
   Impl& impl = *stack->impl_;
   impl.runtime->allow_threads();
-  // 0: booting, 1: up, 2: failed
-  std::atomic<int> state{0};
-  impl.loop = std::jthread([&stack = *stack, &impl, &state] {
+  impl.loop = std::jthread([&stack = *stack, &impl] {
     auto ran = impl.runtime->run([&] {
       impl.boot_chart = impl.runtime->boot_chart();
       LKM_ASSERT(bring_loopback_up(stack) == 0);
-      state = 1;
-      state.notify_all();
+      impl.boot = Impl::Boot::kUp;
+      impl.boot.notify_all();
     });
-    if (ran || state != 0) return;
-    impl.boot_error = ran.error().message();
-    state = 2;
-    state.notify_all();
+    if (ran || impl.boot == Impl::Boot::kUp) return;
+    impl.boot_error = ran.error().what();
+    impl.boot = Impl::Boot::kFailed;
+    impl.boot.notify_all();
   });
-  state.wait(0);
-  if (state == 2) return fail(ENOTRECOVERABLE, "{}", impl.boot_error);
+  impl.boot.wait(Impl::Boot::kUnderWay);
+  if (impl.boot == Impl::Boot::kFailed) return fail(ENOTRECOVERABLE, "{}", impl.boot_error);
   return stack;
 }
 
