@@ -24,6 +24,7 @@ void __init libos_memory_setup(void)
 	max_low_pfn = max_pfn = min_low_pfn + (libos_boot->pool_len >> PAGE_SHIFT);
 	libos_zero_page = memblock_alloc(PAGE_SIZE, PAGE_SIZE);
 	high_memory = (void *)(libos_pool + libos_boot->pool_len);
+	set_max_mapnr(max_low_pfn - min_low_pfn); /* counts from ARCH_PFN_OFFSET, see pfn_valid() */
 
 	zones[ZONE_NORMAL] = max_low_pfn;
 	free_area_init(zones);
