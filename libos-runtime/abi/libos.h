@@ -115,7 +115,7 @@ struct libos_host {
 	void (*plugin_freed)(void *plugin);
 
 	/* -- network devices -- */
-	/* [irq] Sends a frame; 0, or -ENOBUFS to stop the queue until net_tx_ready(). */
+	/* [irq] Sends a frame; on -errno it is dropped. `meta` is zero without vnet headers. */
 	int (*net_xmit)(void *dev, const struct libos_frame_meta *meta, const struct libos_iov *iov,
 			unsigned int n);
 };
@@ -219,15 +219,16 @@ struct libos_entry {
 	int (*module_swap)(const struct libos_plugin *plugin, unsigned int flags,
 			   struct libos_swap_report *report);
 
-	/* A network device named `name`; features are NETIF_F bits the wire can do. */
+	/*
+	 * An Ethernet device in the caller's network namespace, down. `vnet_hdr`: the wire carries offload
+	 * metadata, so checksums and segmentation are left to the other side.
+	 */
 	int (*netdev_add)(void *dev, const char *name, const uint8_t mac[6], unsigned int mtu,
 			  unsigned int vnet_hdr, struct libos_netdev **out);
 	void (*netdev_del)(struct libos_netdev *dev);
 	/* [irq] A frame arrived. 0 or -ENOMEM. */
 	int (*netdev_rx)(struct libos_netdev *dev, const struct libos_frame_meta *meta,
 			 const void *frame, size_t len);
-	/* [irq] The wire takes frames again. */
-	void (*netdev_tx_ready)(struct libos_netdev *dev);
 	void (*netdev_carrier)(struct libos_netdev *dev, int on);
 };
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "libos-runtime/host/devices.hpp"
 #include "libos-runtime/host/faults.hpp"
 #include "libos-runtime/host/sanitizer.hpp"
 #include "toolkit/base/assert.hpp"
@@ -96,6 +97,10 @@ struct Runtime::Callbacks {
     sanitizer::leaving({stack, size});
   }
   static int modprobe(const char* name) noexcept { return g_runtime->on_modprobe(name); }
+  static int net_xmit(void* device, const libos_frame_meta* meta, const libos_iov* iov,
+                      unsigned n) noexcept {
+    return static_cast<Device*>(device)->xmit(meta, iov, n);
+  }
   static void plugin_freed(void* plugin) noexcept { g_runtime->freed_plugins_.push_back(plugin); }
 
   static faults::Where where() {
@@ -175,7 +180,7 @@ Result<void> Runtime::run(std::function<void()> init) {
                      .switched = sanitizer::kEnabled ? sanitizer::arrived : nullptr,
                      .modprobe = Callbacks::modprobe,
                      .plugin_freed = Callbacks::plugin_freed,
-                     .net_xmit = nullptr};
+                     .net_xmit = Callbacks::net_xmit};
   boot_.pool = pool_.data();
   boot_.pool_len = pool_.size();
   boot_.cmdline = options_.cmdline.c_str();

@@ -18,6 +18,7 @@
 // Exceptions must not leave a fiber. thread_local and errno do not survive a blocking call.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -35,6 +36,7 @@ struct libos_task;
 
 namespace lkm {
 
+class Wire;
 struct LoadedPlugin;
 
 enum class Clock { kReal, kVirtual };
@@ -178,6 +180,17 @@ class Stack {
   Result<int> netns_fd(const std::string& name);
   /// Moves the calling fiber into the namespace.
   Result<void> netns_enter(const std::string& name);
+
+  // -- devices -----------------------------------------------------------------------------------
+  struct DeviceOptions {
+    std::array<std::uint8_t, 6> mac{0x02, 0, 0, 0, 0, 0x01};  ///< locally administered
+    unsigned mtu = 1500;                                      ///< bytes, without the Ethernet header
+  };
+  /// An Ethernet device, down, in the caller's namespace. EEXIST when the name is taken.
+  Result<void> add_device(const std::string& name, std::unique_ptr<Wire> wire,
+                          const DeviceOptions& options);
+  /// ENODEV when add_device() made none of that name.
+  Result<void> remove_device(const std::string& name);
 
   // -- modules -----------------------------------------------------------------------------------
   /// Maps a plugin and runs its init. `what` is a plugin file or the name of an in-tree module.

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "libos-runtime/host/devices.hpp"
 #include "libos-runtime/host/plugin_file.hpp"
 #include "libos-runtime/host/runtime.hpp"
 
@@ -43,6 +44,8 @@ struct Stack::Impl {
   std::atomic<Boot> boot{Boot::kUnderWay};
   std::string boot_error;
   std::jthread loop;  ///< uses the members above
+
+  std::vector<std::unique_ptr<Device>> devices;
 
   // modules.cpp
   std::vector<std::unique_ptr<LoadedPlugin>> plugins;

@@ -2,6 +2,7 @@
 /* The library's door: the table of entry points, and the way into start_kernel(). */
 #include <linux/init.h>
 #include <linux/kernel.h>
+#include <linux/panic.h>
 #include <linux/reboot.h>
 #include <linux/sched/task.h>
 #include <linux/start_kernel.h>
@@ -92,12 +93,16 @@ const struct libos_entry libos_entry = {
 	.fault = libos_fault,
 	.module_load = libos_module_load,
 	.module_swap = libos_module_swap,
+	.netdev_add = libos_netdev_add,
+	.netdev_del = libos_netdev_del,
+	.netdev_rx = libos_netdev_rx,
+	.netdev_carrier = libos_netdev_carrier,
 };
 
-/* reboot(2), kernel_halt(), and panic() with panic=-1 end here. */
+/* reboot(2), and panic() with panic=-1, by emergency_restart(), end here. */
 void machine_restart(char *cmd)
 {
-	libos_host->halt(system_state != SYSTEM_RESTART);
+	libos_host->halt(atomic_read(&panic_cpu) != PANIC_CPU_INVALID);
 }
 
 void machine_halt(void)

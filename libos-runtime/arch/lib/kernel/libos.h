@@ -57,6 +57,14 @@ void libos_swap_switch(struct task_struct *prev, struct task_struct *next);
 void libos_init_died(struct module *mod);
 int libos_modprobe_run(void);
 
+/* netdev.c */
+int libos_netdev_add(void *cookie, const char *name, const uint8_t mac[6], unsigned int mtu,
+		     unsigned int vnet_hdr, struct libos_netdev **out);
+void libos_netdev_del(struct libos_netdev *netdev);
+int libos_netdev_rx(struct libos_netdev *netdev, const struct libos_frame_meta *meta,
+		    const void *frame, size_t len);
+void libos_netdev_carrier(struct libos_netdev *netdev, int on);
+
 /* switch.S */
 void libos_first_switch(void);
 void libos_call_on(void *stack_top, void (*fn)(void));

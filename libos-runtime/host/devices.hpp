@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Device: a network device of the stack and the wire it is plugged into. The kernel's cookie for the device
+// is a pointer to this.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "libos-runtime/host/runtime.hpp"
+#include "libos-runtime/host/wire.hpp"
+
+namespace lkm {
+
+struct Device {
+  /// Kernel to wire; interrupt context.
+  int xmit(const libos_frame_meta* meta, const libos_iov* iov, unsigned n);
+  /// Wire to kernel; interrupt context.
+  void receive();
+
+  Runtime& runtime;
+  std::string name;
+  std::unique_ptr<Wire> wire;
+  libos_netdev* netdev;
+  std::vector<std::byte> buffer;  ///< of one frame
+};
+
+}  // namespace lkm
