@@ -216,6 +216,8 @@ static int form_module(struct module *mod, struct load_info *info, const struct 
 	if (err)
 		goto out_coming;
 
+	/* From here on code of the module runs. */
+	current->thread.loading = mod;
 	rest = parse_args(mod->name, mod->args, mod->kp, mod->num_kp, -32768, 32767, mod,
 			  libos_unknown_module_param_cb);
 	if (IS_ERR(rest)) {
@@ -228,6 +230,7 @@ static int form_module(struct module *mod, struct load_info *info, const struct 
 	return 0;
 
 out_going:
+	current->thread.loading = NULL;
 	mod->state = MODULE_STATE_GOING;
 	module_destroy_params(mod->kp, mod->num_kp);
 	libos_notify_module(mod, MODULE_STATE_GOING);
@@ -272,7 +275,6 @@ int libos_plugin_load(const struct libos_plugin *plugin, struct module **out)
 	kfree(info.sechdrs);
 	*out = mod;
 	trace_module_load(mod);
-	current->thread.loading = mod;
 	err = libos_do_init_module(mod);
 	current->thread.loading = NULL;
 	return err;

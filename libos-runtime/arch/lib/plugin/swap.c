@@ -49,10 +49,12 @@ void libos_swap_switch(struct task_struct *prev, struct task_struct *next)
 /* Renames a module in the module list and in sysfs. The name must not be taken. */
 int libos_module_rename(struct module *mod, const char *name)
 {
-	int err = kobject_rename(&mod->mkobj.kobj, name);
+	if (mod->mkobj.kobj.state_in_sysfs) {
+		int err = kobject_rename(&mod->mkobj.kobj, name);
 
-	if (err)
-		return err;
+		if (err)
+			return err;
+	}
 	mutex_lock(&module_mutex);
 	strscpy(mod->name, name, sizeof(mod->name));
 	mutex_unlock(&module_mutex);
@@ -192,8 +194,9 @@ out:
 }
 
 /*
- * The running task dies of an oops inside a module's init. The module must not keep its name: it is
- * left in the list as a zombie, since nobody knows what it had set up. A swap is undone.
+ * The running task dies of an oops inside a module's init, or in the code that sets its parameters. The
+ * module must keep neither its name nor its exports: it is left in the list as a zombie, since nobody
+ * knows what it had set up. A swap is undone.
  */
 void libos_init_died(struct module *mod)
 {
@@ -203,6 +206,10 @@ void libos_init_died(struct module *mod)
 	scnprintf(zombie, sizeof(zombie), "%.*s@oops%u", (int)MODULE_NAME_LEN - 16, mod->name,
 		  ++zombies);
 	libos_module_rename(mod, zombie);
+	mutex_lock(&module_mutex);
+	mod->num_syms = 0;
+	mod->num_gpl_syms = 0;
+	mutex_unlock(&module_mutex);
 	if (current != swap.task)
 		return;
 	libos_cc_abort();
