@@ -32,7 +32,7 @@ bool is_file_name(const std::string& what) {
   return what.find('/') != std::string::npos || what.ends_with(".so");
 }
 
-/// The text after the last colon of the kernel's lines is what went wrong; one line per message.
+/// What the kernel said, one line per message, without what it says of every module of ours.
 std::string log_for_error(const std::string& log) {
   std::string text;
   std::istringstream lines(log);
@@ -40,6 +40,7 @@ std::string log_for_error(const std::string& log) {
     if (const auto end = line.find("] "); line.starts_with("[") && end != std::string::npos) {
       line.erase(0, end + 2);
     }
+    if (line.find("taints kernel") != std::string::npos) continue;
     text += fmt::format("\n  kernel: {}", line);
   }
   return text;
@@ -240,7 +241,7 @@ Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::stri
   }
   if (err != 0) {
     const auto log = log_for_error(impl_->captured_log);
-    (void)impl_->runtime->take_freed_plugins();
+    impl_->unmap_freed();
     std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &plugin; });
     return fail(-err, "load '{}'{}", name, log.empty() ? ": its init failed" : log);
   }
@@ -330,7 +331,7 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   }
   if (err != 0) {
     const auto log = log_for_error(impl_->captured_log);
-    (void)impl_->runtime->take_freed_plugins();
+    impl_->unmap_freed();
     std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &plugin; });
     return fail(-err, "swap '{}': generation {} serves on{}", name, report.from_generation,
                 log.empty() ? "; the new init failed" : log);
@@ -387,7 +388,7 @@ Result<SwapReport> Stack::swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
   if (oopsed) {
     plugin.zombie = true;
   } else {
-    (void)impl_->runtime->take_freed_plugins();
+    impl_->unmap_freed();
     forget(plugin);
   }
   auto back = load_on_fiber(old_path.string(), old_given);
