@@ -46,6 +46,12 @@ class Elf {
         return truncated();
       }
     }
+    const auto& names = sections_[header_.e_shstrndx];
+    const auto text = bytes(names.sh_offset, names.sh_size);
+    if (names.sh_type != SHT_STRTAB || !text || text->empty() || text->back() != std::byte{0}) {
+      return refuse("its section names are damaged", "build it again");
+    }
+    names_ = {reinterpret_cast<const char*>(text->data()), text->size()};
     // The segments are what gets mapped: a file cut short would fault only when they are touched.
     const auto segments =
         bytes(header_.e_phoff, std::uint64_t(header_.e_phnum) * sizeof(Elf64_Phdr));
@@ -61,12 +67,10 @@ class Elf {
   }
 
   [[nodiscard]] std::optional<std::span<const std::byte>> section(std::string_view name) const {
-    const auto& names = sections_[header_.e_shstrndx];
     for (const auto& section : sections_) {
-      if (section.sh_type == SHT_NOBITS || section.sh_name >= names.sh_size) continue;
-      const auto* text = reinterpret_cast<const char*>(file_.data()) + names.sh_offset;
-      const std::string_view rest(text + section.sh_name, names.sh_size - section.sh_name);
-      if (rest.substr(0, rest.find('\0')) == name) return bytes(section.sh_offset, section.sh_size);
+      if (section.sh_type == SHT_NOBITS || section.sh_type == SHT_NULL) continue;
+      if (section.sh_name >= names_.size()) continue;
+      if (names_.data() + section.sh_name == name) return bytes(section.sh_offset, section.sh_size);
     }
     return std::nullopt;
   }
@@ -89,6 +93,7 @@ class Elf {
   std::string shown_;
   Elf64_Ehdr header_{};
   std::vector<Elf64_Shdr> sections_;
+  std::string_view names_;  ///< of the sections; ends with a NUL
 };
 
 /// .modinfo is a list of NUL-terminated "key=value".
