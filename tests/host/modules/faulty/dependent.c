@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Depends on the module "faulty". */
+#include <linux/module.h>
+
+int faulty_answer(void);
+
+static int answer;
+module_param(answer, int, 0444);
+
+static int __init dependent_init(void)
+{
+	answer = faulty_answer();
+	return 0;
+}
+
+static void __exit dependent_exit(void)
+{
+}
+
+module_init(dependent_init);
+module_exit(dependent_exit);
+MODULE_DESCRIPTION("module that needs another one");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A congestion control with generations. VARIANT 1 and 2 work and differ in their defaults; 3 fails in
+ * its init, after it has registered; 4 dies there; 5 dies when a parameter is set.
+ */
+#include <linux/module.h>
+#include <net/tcp.h>
+
+/* The compiler must not know, or what follows is no code any more. */
+static int *volatile nowhere;
+
+static int alpha = VARIANT;
+module_param(alpha, int, 0644);
+static int untouched = 10 * VARIANT;
+module_param(untouched, int, 0644);
+
+/* "get" and "put" keep a reference to the module, as a user of its code would. */
+static int hold_set(const char *val, const struct kernel_param *kp)
+{
+	if (VARIANT == 5)
+		*nowhere = 1;
+	if (sysfs_streq(val, "get"))
+		__module_get(THIS_MODULE);
+	else
+		module_put(THIS_MODULE);
+	return 0;
+}
+
+static const struct kernel_param_ops hold_ops = {
+	.set = hold_set,
+};
+module_param_cb(hold, &hold_ops, NULL, 0200);
+
+static struct tcp_congestion_ops swapcc __read_mostly = {
+	.ssthresh = tcp_reno_ssthresh,
+	.cong_avoid = tcp_reno_cong_avoid,
+	.undo_cwnd = tcp_reno_undo_cwnd,
+	.owner = THIS_MODULE,
+	.name = "swapcc",
+};
+
+static int __init swapcc_register(void)
+{
+	int err = tcp_register_congestion_control(&swapcc);
+
+	if (err)
+		return err;
+	if (VARIANT == 4)
+		*nowhere = 1;
+	if (VARIANT == 3) {
+		tcp_unregister_congestion_control(&swapcc);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void __exit swapcc_unregister(void)
+{
+	tcp_unregister_congestion_control(&swapcc);
+}
+
+module_init(swapcc_register);
+module_exit(swapcc_unregister);
+MODULE_DESCRIPTION("congestion control to be swapped");
+MODULE_LICENSE("GPL");

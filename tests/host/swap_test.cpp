@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+
+#include "tests/host/host_test.hpp"
+#include "toolkit/base/file.hpp"
+#include "toolkit/flow/flow.hpp"
+
+namespace lkm {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+/// A running bulk flow on the control that is swapped.
+std::shared_ptr<Flow> start_flow(Stack& stack, const std::string& netns = "") {
+  FlowSpec spec;
+  spec.route = {.client = netns, .server = netns, .control = "swapcc"};
+  auto flow = Flow::start(stack, spec);
+  EXPECT_TRUE(flow) << flow.error().message();
+  return flow ? *flow : nullptr;
+}
+
+void expect_intact(Stack& stack, Flow& flow) {
+  flow.stop();
+  EXPECT_TRUE(flow.wait(stack.now() + 20s));
+  const auto report = flow.report();
+  EXPECT_EQ(report.state, FlowState::kDone) << report.error;
+  EXPECT_GT(report.bytes_verified, 0u);
+  EXPECT_EQ(report.bytes_verified, report.bytes_sent);
+  EXPECT_EQ(report.client_control, "swapcc");
+}
+
+std::string parameter(Stack& stack, const std::string& name) {
+  return stack.sysctl("/../../sys/module/swapcc/parameters/" + name).value_or("none");
+}
+
+class ASwap : public HostTest {};
+
+TEST_F(ASwap, MovesSocketsOfEveryStateAndNamespace) {
+  const auto first = plugin("swapcc", 1);
+  const auto second = plugin("swapcc", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    ASSERT_TRUE(stack.netns_add("blue"));
+    ASSERT_TRUE(stack.sysctl("net.ipv4.tcp_congestion_control", "swapcc"));
+    const auto here = start_flow(stack);
+    const auto there = start_flow(stack, "blue");
+    ASSERT_TRUE(here && there);
+    const StackFd idle(stack, int(stack.syscall(SYS_socket, AF_INET, SOCK_STREAM, 0)));
+    ASSERT_EQ(idle.call(SYS_setsockopt, IPPROTO_TCP, TCP_CONGESTION, "swapcc", 6), 0);
+    const StackFd listening(stack, int(stack.syscall(SYS_socket, AF_INET6, SOCK_STREAM, 0)));
+    ASSERT_EQ(listening.call(SYS_setsockopt, IPPROTO_TCP, TCP_CONGESTION, "swapcc", 6), 0);
+    ASSERT_EQ(listening.call(SYS_listen, 1), 0);
+    stack.sleep_for(20ms);
+
+    const auto before = tcp_state(StackFd(stack, int(stack.syscall(SYS_dup, idle.get()))));
+    const auto report = stack.swap(second);
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->module, "swapcc");
+    EXPECT_EQ(report->from_generation, 1u);
+    EXPECT_EQ(report->to_generation, 2u);
+    EXPECT_GE(report->sockets, 6u);  // two ends of two flows, and two sockets
+    EXPECT_GE(report->established, 4u);
+    EXPECT_EQ(report->netns_defaults, 1u);
+    EXPECT_FALSE(report->zombie);
+    EXPECT_GT(report->blackout, 0ns);
+    EXPECT_EQ(tcp_control(idle), "swapcc");
+    EXPECT_EQ(tcp_control(listening), "swapcc");
+    EXPECT_EQ(tcp_state(idle)->cwnd, before->cwnd);
+    EXPECT_EQ(stack.sysctl("net.ipv4.tcp_congestion_control").value(), "swapcc");
+    stack.sleep_for(20ms);
+    expect_intact(stack, *here);
+    expect_intact(stack, *there);
+
+    const auto modules = stack.modules().value();
+    ASSERT_EQ(modules.size(), 1u);
+    EXPECT_EQ(modules[0].generation, 2u);
+    EXPECT_EQ(modules[0].path, second);
+  });
+}
+
+TEST_F(ASwap, KeepsTheWindowOfALiveConnection) {
+  const auto first = plugin("swapcc", 1);
+  const auto second = plugin("swapcc", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    auto pair = connect_route(stack, {.control = "swapcc"});
+    ASSERT_TRUE(pair) << pair.error().message();
+    auto reader = stack.spawn("reader", [&] {
+      std::vector<char> buffer(std::size_t{1} << 20);
+      while (pair->server.call(SYS_read, buffer.data(), buffer.size()) > 0) {
+      }
+    });
+    ASSERT_TRUE(reader);
+    const std::vector<char> block(std::size_t{8} << 20);
+    for (int i = 0; i < 20; ++i) {
+      ASSERT_EQ(pair->client.call(SYS_write, block.data(), block.size()), long(block.size()));
+    }
+    stack.sleep_for(10ms);
+    const auto before = tcp_state(pair->client).value();
+    EXPECT_GT(before.cwnd, 10u);
+    const auto report = stack.swap(second);
+    ASSERT_TRUE(report) << report.error().message();
+    const auto after = tcp_state(pair->client).value();
+    EXPECT_EQ(after.cwnd, before.cwnd);
+    EXPECT_EQ(after.ssthresh, before.ssthresh);
+    EXPECT_EQ(after.pacing_rate, before.pacing_rate);
+    pair->client.call(SYS_shutdown, SHUT_WR);
+    reader->join();
+  });
+}
+
+TEST_F(ASwap, WithAFailingInitKeepsTheOldGeneration) {
+  const auto first = plugin("swapcc", 1);
+  const auto failing = plugin("swapcc", 3);
+  const auto second = plugin("swapcc", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    const auto flow = start_flow(stack);
+    ASSERT_TRUE(flow);
+    const auto line = module_line(stack, "swapcc");
+    for (int i = 0; i < 3; ++i) {
+      expect_refused(stack.swap(failing), EINVAL, {"swapcc", "generation 1 serves on"});
+      EXPECT_EQ(module_line(stack, "swapcc"), line);
+    }
+    EXPECT_EQ(stack.modules()->size(), 1u);
+    EXPECT_EQ(stack.modules()->at(0).generation, 1u);
+    EXPECT_EQ(parameter(stack, "alpha"), "1");
+    expect_intact(stack, *flow);
+    EXPECT_TRUE(stack.swap(second));
+    EXPECT_EQ(parameter(stack, "alpha"), "2");
+    expect_serves(stack, "swapcc");
+    EXPECT_TRUE(stack.unload("swapcc"));
+  });
+}
+
+TEST_F(ASwap, WithAnInitThatDiesKeepsTheOldGeneration) {
+  const auto first = plugin("swapcc", 1);
+  const auto dying = plugin("swapcc", 4);
+  const auto second = plugin("swapcc", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    const auto flow = start_flow(stack);
+    ASSERT_TRUE(flow);
+    const auto line = module_line(stack, "swapcc");
+    expect_refused(stack.swap(dying), EFAULT, {"swapcc", "oops", "generation 1 serves on"});
+    EXPECT_EQ(module_line(stack, "swapcc"), line);
+    expect_refused(stack.swap(dying), EFAULT, {"swapcc"});
+    expect_intact(stack, *flow);
+    const auto report = stack.swap(second);
+    ASSERT_TRUE(report) << report.error().message();
+    expect_serves(stack, "swapcc");
+  });
+}
+
+TEST_F(ASwap, WithAParameterThatKillsTheNewModuleKeepsTheOldGeneration) {
+  const auto first = plugin("swapcc", 1);
+  const auto dying = plugin("swapcc", 5);
+  const auto second = plugin("swapcc", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    expect_refused(stack.swap(dying, {.parameters = "hold=get"}), EFAULT, {"swapcc", "oops"});
+    expect_serves(stack, "swapcc");
+    const auto report = stack.swap(second);
+    ASSERT_TRUE(report) << report.error().message();
+    expect_serves(stack, "swapcc");
+  });
+}
+
+TEST_F(ASwap, CarriesParametersThatWereGivenOrChanged) {
+  const auto first = plugin("swapcc", 1);
+  const auto second = plugin("swapcc", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first, "alpha=7"));
+    ASSERT_TRUE(stack.swap(second));
+    EXPECT_EQ(parameter(stack, "alpha"), "7");       // given
+    EXPECT_EQ(parameter(stack, "untouched"), "20");  // the new source's default
+    ASSERT_TRUE(stack.write_file("/sys/module/swapcc/parameters/untouched", "99"));
+    ASSERT_TRUE(stack.swap(first, {.parameters = "alpha=8"}));
+    EXPECT_EQ(parameter(stack, "alpha"), "8");       // asked for now
+    EXPECT_EQ(parameter(stack, "untouched"), "99");  // changed since
+    ASSERT_TRUE(stack.swap(second));
+    EXPECT_EQ(parameter(stack, "alpha"), "8");
+    EXPECT_EQ(parameter(stack, "untouched"), "99");
+  });
+}
+
+TEST_F(ASwap, LeavesOldCodeThatIsHeldAsAZombieUntilItIsLetGo) {
+  const auto first = plugin("swapcc", 1);
+  const auto second = plugin("swapcc", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    ASSERT_TRUE(stack.write_file("/sys/module/swapcc/parameters/hold", "get"));
+    const auto report = stack.swap(second);
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_TRUE(report->zombie);
+    const auto modules = stack.modules().value();
+    ASSERT_EQ(modules.size(), 2u);
+    const auto zombie = std::ranges::find(modules, "zombie", &ModuleInfo::state);
+    ASSERT_NE(zombie, modules.end());
+    EXPECT_EQ(zombie->refcount, 1);
+    EXPECT_EQ(zombie->generation, 1u);
+    expect_serves(stack, "swapcc");
+
+    ASSERT_TRUE(
+        stack.write_file(fmt::format("/sys/module/{}/parameters/hold", zombie->name), "put"));
+    const auto unloaded = stack.unload(zombie->name);
+    EXPECT_TRUE(unloaded) << unloaded.error().message();
+    EXPECT_EQ(stack.modules()->size(), 1u);
+    expect_serves(stack, "swapcc");
+  });
+}
+
+TEST_F(ASwap, OfWhatIsNotLoadedIsRefused) {
+  const auto first = plugin("swapcc", 1);
+  run([&](Stack& stack) {
+    expect_refused(stack.swap(first), ENOENT, {"swapcc", "not loaded", "lkm-run load"});
+    expect_refused(stack.swap("/nonexistent.so"), ENOENT, {"/nonexistent.so"});
+    expect_serves(stack);
+  });
+}
+
+TEST_F(ASwap, OfAnotherKindOfModuleNeedsItIdle) {
+  const auto faulty = plugin("faulty");
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(faulty));
+    ASSERT_TRUE(stack.write_file("/sys/module/faulty/parameters/trigger", "get"));
+    expect_refused(stack.swap(faulty), EBUSY, {"faulty", "in use", "HINT"});
+    EXPECT_NE(module_line(stack, "faulty"), "");
+    ASSERT_TRUE(stack.write_file("/sys/module/faulty/parameters/trigger", "put"));
+    const auto report = stack.swap(faulty);
+    ASSERT_TRUE(report) << report.error().message();
+    expect_refused(stack.swap(faulty, {.parameters = "init_error=-22"}), EINVAL,
+                   {"faulty", "old code serves on"});
+    EXPECT_NE(module_line(stack, "faulty"), "");
+    expect_serves(stack);
+  });
+}
+
+TEST_F(ASwap, IsRepeatedTwoHundredTimesUnderAFlowWithoutGrowth) {
+  const auto first = plugin("swapcc", 1);
+  const auto second = plugin("swapcc", 2);
+  run([&](Stack& stack) {
+    const auto maps = [] { return std::ranges::count(read_file("/proc/self/maps").value(), '\n'); };
+    const auto descriptors = [] {
+      return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
+    };
+    ASSERT_TRUE(stack.load(first));
+    const auto flow = start_flow(stack);
+    ASSERT_TRUE(flow);
+    std::ptrdiff_t maps_before = 0;
+    std::ptrdiff_t descriptors_before = 0;
+    for (int i = 0; i < 200; ++i) {
+      if (i == 20) {
+        maps_before = maps();
+        descriptors_before = descriptors();
+      }
+      const auto report = stack.swap(i % 2 == 0 ? second : first);
+      ASSERT_TRUE(report) << i << ": " << report.error().message();
+      ASSERT_FALSE(report->zombie) << i;
+      stack.sleep_for(1ms);
+    }
+    EXPECT_LE(maps(), maps_before + 50);  // call stacks of fibers are kept, plugins are not
+    EXPECT_EQ(descriptors(), descriptors_before);
+    EXPECT_EQ(stack.modules()->at(0).generation, 201u);
+    expect_intact(stack, *flow);
+  });
+}
+
+}  // namespace
+}  // namespace lkm
