@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cerrno>
 
 #include "toolkit/base/child.hpp"
@@ -62,9 +63,13 @@ Result<int> probe(const std::string& path) {
   const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (pidfd) {
     struct pollfd ended = {pidfd.get(), POLLIN, 0};
+    // A stack's timer signal may come all the time: the limit is for all of the waits together.
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kProbeLimitMs);
     int ready = 0;
     do {
-      ready = ::poll(&ended, 1, kProbeLimitMs);
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+          deadline - std::chrono::steady_clock::now());
+      ready = ::poll(&ended, 1, left.count() > 0 ? static_cast<int>(left.count()) : 0);
     } while (ready < 0 && errno == EINTR);
     if (ready == 0) ::kill(pid, SIGKILL);
   }

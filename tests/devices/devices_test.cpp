@@ -107,7 +107,11 @@ int exchange(const Call& call, bool server, const char* peer) {
     connection = call(SYS_accept, (unsigned long)fd, 0, 0);
     if (connection < 0) return complain("accept failed");
     if (read_pattern(call, connection) != kBytes) return complain("server: bytes lost or changed");
-    return write_pattern(call, connection) == 0 ? 0 : complain("server: write failed");
+    if (write_pattern(call, connection) != 0) return complain("server: write failed");
+    // The stack ends with its main: not before the client has read it all.
+    char byte = 0;
+    call(SYS_read, (unsigned long)connection, (unsigned long)&byte, 1);
+    return 0;
   }
   // The server may not listen yet.
   long err = 0;
@@ -119,7 +123,12 @@ int exchange(const Call& call, bool server, const char* peer) {
   }
   if (err < 0) return complain("connect: " + std::string(std::strerror(int(-err))));
   if (write_pattern(call, connection) != 0) return complain("client: write failed");
-  return read_pattern(call, connection) == kBytes ? 0 : complain("client: bytes lost or changed");
+  if (read_pattern(call, connection) != kBytes) return complain("client: bytes lost or changed");
+  call(SYS_write, (unsigned long)connection, (unsigned long)"!", 1);
+  call(SYS_close, (unsigned long)connection, 0, 0);
+  const timespec flush{.tv_sec = 0, .tv_nsec = 200'000'000};
+  call(SYS_nanosleep, (unsigned long)&flush, 0, 0);  // the FIN leaves before the stack ends
+  return 0;
 }
 
 Stack::Options options() {
