@@ -66,7 +66,7 @@ class EventLoop {
   UniqueFd kick_;
   std::unordered_map<int, Entry> entries_;
   std::array<epoll_event, 64> collected_{};
-  /// Passes `collected_` to and fro: written by collect() only while it is 0, read by deliver() while not.
+  /// Passes `collected_` between them: written by collect() only while it is 0, read by deliver() while not.
   std::unique_ptr<std::atomic<int>> count_ = std::make_unique<std::atomic<int>>(0);
 };
 
