@@ -16,14 +16,18 @@ namespace lkm {
 struct Device {
   /// Kernel to wire; interrupt context.
   int xmit(const libos_frame_meta* meta, const libos_iov* iov, unsigned n);
-  /// Wire to kernel; interrupt context.
-  void receive();
+  /// The wire's descriptor is readable; interrupt context.
+  void ready();
+  /// Wire to kernel; interrupt context. False when the wire broke.
+  bool receive();
+  Result<void> watch();
 
   Runtime& runtime;
   std::string name;
   std::unique_ptr<Wire> wire;
   libos_netdev* netdev;
   std::vector<std::byte> buffer;  ///< of one frame
+  bool broken = false;            ///< for good
 };
 
 }  // namespace lkm

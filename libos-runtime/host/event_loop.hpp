@@ -87,7 +87,8 @@ void EventLoop::deliver(const epoll_event& event, Unpark unpark) {
   if (it == entries_.end()) return;  // removed since
   Entry& entry = it->second;
   if (entry.ready) {
-    entry.ready();
+    const auto ready = entry.ready;  // it may unwatch itself
+    ready();
     return;
   }
   for (Waiter** slot : {&entry.in, &entry.out}) {

@@ -63,6 +63,13 @@ struct ModuleInfo {
   std::size_t size = 0;        ///< bytes mapped
 };
 
+/// A device whose wire is the host's.
+struct DeviceInfo {
+  std::string name;      ///< that it was added with
+  std::string wire;      ///< what it is plugged into: "tap tap0"
+  bool carrier = false;  ///< there is another end
+};
+
 struct SwapOptions {
   /// Parameters of the new generation. Those not named here keep the old generation's value, if the user
   /// had given or changed it; else the new source's default counts.
@@ -183,14 +190,16 @@ class Stack {
 
   // -- devices -----------------------------------------------------------------------------------
   struct DeviceOptions {
-    std::array<std::uint8_t, 6> mac{0x02, 0, 0, 0, 0, 0x01};  ///< locally administered
-    unsigned mtu = 1500;                                      ///< bytes, without the Ethernet header
+    std::array<std::uint8_t, 6> mac{};  ///< all zero: a random one, locally administered
+    unsigned mtu = 1500;                ///< bytes, without the Ethernet header
   };
-  /// An Ethernet device, down, in the caller's namespace. EEXIST when the name is taken.
+  /// An Ethernet device, down, in the caller's namespace. EEXIST when the name is taken there, or by
+  /// another one of these in the stack; EINVAL for a name, MAC or MTU that cannot be.
   Result<void> add_device(const std::string& name, std::unique_ptr<Wire> wire,
                           const DeviceOptions& options);
-  /// ENODEV when add_device() made none of that name.
+  /// By the name that it was added with. ENODEV when there is none.
   Result<void> remove_device(const std::string& name);
+  Result<std::vector<DeviceInfo>> devices();
 
   // -- modules -----------------------------------------------------------------------------------
   /// Maps a plugin and runs its init. `what` is a plugin file or the name of an in-tree module.

@@ -5,7 +5,9 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 
 #include <array>
 #include <cerrno>
@@ -31,10 +33,16 @@ std::array<iovec, 2> scatter(libos_frame_meta& meta, std::span<std::byte> frame)
   return {iovec{&meta, sizeof(meta)}, iovec{frame.data(), frame.size()}};
 }
 
-long frame_length(ssize_t n) {
-  if (n < 0) return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-  if (n == 0) return -EPIPE;  // the other end is gone
-  return n < ssize_t(sizeof(libos_frame_meta)) ? -EBADMSG : n - long(sizeof(libos_frame_meta));
+/// Wire::receive() by a call that reads metadata and frame. What is too short to have any is no frame.
+template <typename Read>
+long read_frame(Read read) {
+  constexpr auto kMeta = ssize_t(sizeof(libos_frame_meta));
+  for (;;) {
+    const ssize_t n = read();
+    if (n > kMeta) return n - kMeta;
+    if (n == 0) return -EPIPE;  // the other end is gone
+    if (n < 0 && errno != EINTR) return errno == EAGAIN ? 0 : -errno;
+  }
 }
 
 }  // namespace
@@ -52,7 +60,7 @@ Result<std::unique_ptr<TapWire>> TapWire::open(const std::string& name) {
   if (::ioctl(fd.get(), TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) < 0) {
     return fail(errno, "offloads of tap '{}'", name);
   }
-  return std::unique_ptr<TapWire>(new TapWire(std::move(fd)));
+  return std::unique_ptr<TapWire>(new TapWire(std::move(fd), request.ifr_name));
 }
 
 int TapWire::send(const libos_frame_meta& meta, std::span<const libos_iov> frame) {
@@ -64,16 +72,88 @@ int TapWire::send(const libos_frame_meta& meta, std::span<const libos_iov> frame
 
 long TapWire::receive(libos_frame_meta& meta, std::span<std::byte> frame) {
   auto pieces = scatter(meta, frame);
-  return frame_length(::readv(fd_.get(), pieces.data(), int(pieces.size())));
+  return read_frame([&] { return ::readv(fd_.get(), pieces.data(), int(pieces.size())); });
 }
 
-SocketWire::SocketWire(UniqueFd socket) : fd_(std::move(socket)) {
+SocketWire::SocketWire(UniqueFd socket) { adopt(std::move(socket)); }
+
+SocketWire::~SocketWire() { stop_listening(); }
+
+Result<std::unique_ptr<SocketWire>> SocketWire::at(const std::string& path) {
+  auto wire = std::unique_ptr<SocketWire>(new SocketWire());
+  wire->path_ = path;
+  LKM_CHECK(wire->meet());
+  return wire;
+}
+
+void SocketWire::adopt(UniqueFd socket) {
+  fd_ = std::move(socket);
   // Room for some of the largest frames; the host may grant less, and a full cable drops.
   const int bytes = 4 << 20;
   ::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
+Result<void> SocketWire::meet() {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path_.empty() || path_.size() >= sizeof(address.sun_path)) {
+    return fail(ENAMETOOLONG, "cable '{}'", path_);
+  }
+  std::memcpy(address.sun_path, path_.data(), path_.size());
+  const auto* name = reinterpret_cast<const sockaddr*>(&address);
+
+  // Again when somebody took the place, or left it, between two of the calls.
+  for (int i = 0; i < 3; ++i) {
+    UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!socket) return fail(errno, "cable '{}'", path_);
+    if (::connect(socket.get(), name, sizeof(address)) == 0) {
+      adopt(std::move(socket));
+      return {};
+    }
+    if (errno == ECONNREFUSED) {  // nobody listens: left behind by a stack that was killed
+      struct stat file {};
+      if (::lstat(path_.c_str(), &file) == 0 && !S_ISSOCK(file.st_mode)) {
+        return fail(ENOTSOCK, "cable '{}'", path_);
+      }
+      ::unlink(path_.c_str());
+    } else if (errno != ENOENT) {
+      return fail(errno, "cable '{}'", path_);
+    }
+    // The file that bind(2) makes takes its mode from the socket (unix_bind_bsd() in net/unix/af_unix.c).
+    ::fchmod(socket.get(), 0600);
+    if (::bind(socket.get(), name, sizeof(address)) == 0 && ::listen(socket.get(), 1) == 0) {
+      listener_ = std::move(socket);
+      return {};
+    }
+    if (errno != EADDRINUSE) return fail(errno, "cable '{}'", path_);
+  }
+  return fail(EADDRINUSE, "cable '{}'", path_);
+}
+
+void SocketWire::stop_listening() {
+  if (!listener_) return;
+  ::unlink(path_.c_str());
+  listener_.reset();
+}
+
+bool SocketWire::replug() {
+  if (path_.empty()) return false;
+  if (!listener_) {
+    fd_.reset();
+    return bool(meet());
+  }
+  UniqueFd other(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (other) {
+    stop_listening();
+    adopt(std::move(other));
+  }
+  return true;
+}
+
+std::string SocketWire::describe() const { return path_.empty() ? "cable" : "cable " + path_; }
+
 int SocketWire::send(const libos_frame_meta& meta, std::span<const libos_iov> frame) {
+  if (!fd_) return -ENOTCONN;
   std::array<iovec, 24> pieces;
   const int n = gather(meta, frame, pieces);
   if (n < 0) return n;
@@ -88,7 +168,7 @@ long SocketWire::receive(libos_frame_meta& meta, std::span<std::byte> frame) {
   msghdr message{};
   message.msg_iov = pieces.data();
   message.msg_iovlen = pieces.size();
-  return frame_length(::recvmsg(fd_.get(), &message, MSG_DONTWAIT));
+  return read_frame([&] { return ::recvmsg(fd_.get(), &message, MSG_DONTWAIT); });
 }
 
 }  // namespace lkm

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -33,6 +32,15 @@ class Wire {
   virtual long receive(libos_frame_meta& meta, std::span<std::byte> frame) = 0;
   /// Whether frames carry virtio-net metadata: checksums and segmentation may then be left undone.
   [[nodiscard]] virtual bool has_metadata() const = 0;
+  /// What it is, for people: "tap tap0".
+  [[nodiscard]] virtual std::string describe() const = 0;
+
+  // -- wires whose other end may come and go ------------------------------------------------------
+  /// Whether there is another end: only then are frames taken.
+  [[nodiscard]] virtual bool connected() const { return true; }
+  /// In interrupt context: the wire broke, or it has no other end and its descriptor became readable. The
+  /// descriptor may be another one afterwards, and so may connected(). False: it is of no use any more.
+  virtual bool replug() { return false; }
 };
 
 /// A tap device of the host, in the host's network namespace of the calling thread.
@@ -46,25 +54,42 @@ class TapWire final : public Wire {
   [[nodiscard]] int descriptor() const override { return fd_.get(); }
   long receive(libos_frame_meta& meta, std::span<std::byte> frame) override;
   [[nodiscard]] bool has_metadata() const override { return true; }
+  [[nodiscard]] std::string describe() const override { return "tap " + name_; }
 
  private:
-  explicit TapWire(UniqueFd fd) : fd_(std::move(fd)) {}
+  TapWire(UniqueFd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
   UniqueFd fd_;
+  std::string name_;
 };
 
 /// A cable to another stack: one end of a SOCK_SEQPACKET connection, a frame a packet.
 class SocketWire final : public Wire {
  public:
-  /// Takes a connected socket, for example of socketpair(2).
+  /// Takes a connected socket, for example of socketpair(2). When the other end goes, so does the cable.
   explicit SocketWire(UniqueFd socket);
+  /// The cable of that path: the end that comes first listens there (0600), the second connects. When the
+  /// other end goes, this one waits at the path for the next. Errors: as bind(2) and connect(2); ENOTSOCK
+  /// when something else is there.
+  static Result<std::unique_ptr<SocketWire>> at(const std::string& path);
+  ~SocketWire() override;
 
   int send(const libos_frame_meta& meta, std::span<const libos_iov> frame) override;
-  [[nodiscard]] int descriptor() const override { return fd_.get(); }
+  [[nodiscard]] int descriptor() const override { return listener_ ? listener_.get() : fd_.get(); }
   long receive(libos_frame_meta& meta, std::span<std::byte> frame) override;
   [[nodiscard]] bool has_metadata() const override { return true; }
+  [[nodiscard]] std::string describe() const override;
+  [[nodiscard]] bool connected() const override { return bool(fd_); }
+  bool replug() override;
 
  private:
-  UniqueFd fd_;
+  SocketWire() = default;
+  void adopt(UniqueFd socket);
+  Result<void> meet();  ///< connects at the path, or listens there
+  void stop_listening();
+
+  std::string path_;   ///< empty: a socket that was given
+  UniqueFd fd_;        ///< to the other end
+  UniqueFd listener_;  ///< at the path, while there is no other end
 };
 
 }  // namespace lkm

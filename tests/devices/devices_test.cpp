@@ -4,7 +4,9 @@
 // stacks in two processes. Everything that boots a stack is a child process, since a process has one.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netinet/ip_icmp.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -20,6 +22,7 @@
 
 #include "libos-runtime/host/stack.hpp"
 #include "libos-runtime/host/wire.hpp"
+#include "toolkit/base/temp_dir.hpp"
 #include "toolkit/net/rtnl.hpp"
 
 namespace lkm {
@@ -139,11 +142,11 @@ Stack::Options options() {
 
 /// Boots a stack whose eth0 is the wire, with that address, and runs `body` in it.
 int with_device(const std::function<Result<std::unique_ptr<Wire>>()>& plug, const char* address,
-                std::uint8_t mac, const std::function<int(Stack&)>& body) {
+                const std::function<int(Stack&)>& body) {
   auto ran = Stack::run(options(), [&](Stack& stack) {
     auto wire = plug();
     if (!wire) return complain(wire.error().message());
-    auto added = stack.add_device("eth0", std::move(*wire), {.mac = {2, 0, 0, 0, 0, mac}});
+    auto added = stack.add_device("eth0", std::move(*wire), {});
     if (!added) return complain(added.error().message());
     auto net = Rtnl::open(stack, "");
     if (!net) return complain(net.error().message());
@@ -161,6 +164,23 @@ pid_t in_child(const std::function<int()>& body) {
   if (pid == 0) ::_exit(body());
   return pid;
 }
+
+/// A statistic of the stack's eth0.
+std::uint64_t counted(Stack& stack, const std::string& name) {
+  const auto text = stack.read_file("/sys/class/net/eth0/statistics/" + name);
+  return text ? std::stoull(*text) : 0;
+}
+
+/// Waits until a file of the stack's eth0 has that number.
+bool becomes(Stack& stack, const std::string& file, int wanted) {
+  for (const auto deadline = stack.now() + 10s; stack.now() < deadline; stack.sleep_for(2ms)) {
+    const auto text = stack.read_file("/sys/class/net/eth0/" + file);
+    if (text && *text == std::to_string(wanted) + "\n") return true;
+  }
+  complain(file + " does not become " + std::to_string(wanted));
+  return false;
+}
+bool carrier_becomes(Stack& stack, int wanted) { return becomes(stack, "carrier", wanted); }
 
 /// Exit status; -1 when a signal ended it.
 int status_of(pid_t pid) {
@@ -183,13 +203,15 @@ class Devices : public ::testing::Test {
 
   /// A child that runs `body` in a stack on one end of the cable; the other end is closed there.
   pid_t on_cable(int end, const char* address, const std::function<int(Stack&)>& body) {
+    return on_wire<SocketWire>(end, address, body);
+  }
+  template <typename W>
+  pid_t on_wire(int end, const char* address, const std::function<int(Stack&)>& body) {
     return in_child([&] {
       ::close(ends_[1 - end]);
       return with_device(
-          [&]() -> Result<std::unique_ptr<Wire>> {
-            return std::make_unique<SocketWire>(UniqueFd(ends_[end]));
-          },
-          address, std::uint8_t(end + 1), body);
+          [&]() -> Result<std::unique_ptr<Wire>> { return std::make_unique<W>(UniqueFd(ends_[end])); },
+          address, body);
     });
   }
   void let_go() {
@@ -199,11 +221,49 @@ class Devices : public ::testing::Test {
   int ends_[2] = {-1, -1};
 };
 
+int serve(Stack& stack) { return exchange(stack_calls(stack), true, nullptr); }
+
 TEST_F(Devices, CableCarriesBytesBothWaysBetweenTwoStacks) {
-  const pid_t server = on_cable(0, "10.9.0.1/24", [](Stack& stack) {
-    return exchange(stack_calls(stack), true, nullptr);
-  });
+  const pid_t server = on_cable(0, "10.9.0.1/24", serve);
   const pid_t client = on_cable(1, "10.9.0.2/24", [](Stack& stack) {
+    if (const int status = exchange(stack_calls(stack), false, "10.9.0.1"); status != 0) return status;
+    // Frames of many segments, or there would be one for each 1448 bytes.
+    const auto frames = counted(stack, "tx_packets");
+    return frames < kBytes / 4000 ? 0 : complain(std::to_string(frames) + " frames");
+  });
+  let_go();
+  EXPECT_EQ(status_of(client), 0);
+  EXPECT_EQ(status_of(server), 0);
+}
+
+/// The least that a wire can be: frames as they are, on a socket.
+class PlainWire final : public Wire {
+ public:
+  explicit PlainWire(UniqueFd socket) : fd_(std::move(socket)) {}
+  int send(const libos_frame_meta& meta, std::span<const libos_iov> frame) override {
+    if (meta.flags != 0 || meta.gso_type != 0) std::abort();  // the kernel was to do it itself
+    msghdr message{};
+    message.msg_iov = reinterpret_cast<iovec*>(const_cast<libos_iov*>(frame.data()));
+    message.msg_iovlen = frame.size();
+    return ::sendmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+  }
+  [[nodiscard]] int descriptor() const override { return fd_.get(); }
+  long receive(libos_frame_meta& meta, std::span<std::byte> frame) override {
+    meta = {};
+    const ssize_t n = ::recv(fd_.get(), frame.data(), frame.size(), MSG_DONTWAIT);
+    if (n > 1514) std::abort();
+    return n > 0 ? n : n == 0 ? -EPIPE : errno == EAGAIN ? 0 : -errno;
+  }
+  [[nodiscard]] bool has_metadata() const override { return false; }
+  [[nodiscard]] std::string describe() const override { return "plain"; }
+
+ private:
+  UniqueFd fd_;
+};
+
+TEST_F(Devices, WireWithoutMetadataGetsFinishedFramesOfItsMtu) {
+  const pid_t server = on_wire<PlainWire>(0, "10.9.0.1/24", serve);
+  const pid_t client = on_wire<PlainWire>(1, "10.9.0.2/24", [](Stack& stack) {
     return exchange(stack_calls(stack), false, "10.9.0.1");
   });
   let_go();
@@ -213,57 +273,268 @@ TEST_F(Devices, CableCarriesBytesBothWaysBetweenTwoStacks) {
 
 TEST_F(Devices, CableIsUnpluggedWhenTheOtherStackDies) {
   int ready[2];
-  ASSERT_EQ(::pipe(ready), 0);
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
   const pid_t victim = on_cable(0, "10.9.0.1/24", [&](Stack& stack) {
     [[maybe_unused]] const auto n = ::write(ready[1], "!", 1);
     stack.park();
     return 0;
   });
+  ::close(ready[1]);
   char byte = 0;
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
   const pid_t survivor = on_cable(1, "10.9.0.2/24", [&](Stack& stack) {
+    if (!carrier_becomes(stack, 1)) return 1;
     ::kill(victim, SIGKILL);
-    const auto deadline = stack.now() + 10s;
-    while (stack.now() < deadline) {
-      auto carrier = stack.read_file("/sys/class/net/eth0/carrier");
-      if (carrier && *carrier == "0\n") return stack.syscall(SYS_getpid) > 0 ? 0 : 1;
-      stack.sleep_for(5ms);
-    }
-    return complain("the carrier stayed on");
+    if (!carrier_becomes(stack, 0)) return 1;
+    const auto devices = stack.devices();
+    return devices && devices->size() == 1 && !devices->front().carrier ? 0 : complain("the list");
   });
   let_go();
   EXPECT_EQ(status_of(survivor), 0);
   EXPECT_EQ(status_of(victim), -1);
 }
 
-TEST_F(Devices, TapCarriesBytesBothWaysBetweenStackAndHost) {
-  if (::access("/dev/net/tun", R_OK | W_OK) != 0) GTEST_SKIP() << "/dev/net/tun does not open";
-  const pid_t both = in_child([] {
-    if (::unshare(CLONE_NEWNET) != 0) return 77;
-    // The tap's host side first: the stack's child inherits the netns.
-    auto tap = TapWire::open("tap0");
-    if (!tap) return complain(tap.error().message());
-    const int control = ::socket(AF_INET, SOCK_DGRAM, 0);
-    ifreq request{};
-    std::strcpy(request.ifr_name, "tap0");
-    sockaddr_in address = address_of("10.9.1.1");
-    std::memcpy(&request.ifr_addr, &address, sizeof(address));
-    if (::ioctl(control, SIOCSIFADDR, &request) != 0) return complain("SIOCSIFADDR");
-    sockaddr_in mask = address_of("255.255.255.0");
-    std::memcpy(&request.ifr_netmask, &mask, sizeof(mask));
-    if (::ioctl(control, SIOCSIFNETMASK, &request) != 0) return complain("SIOCSIFNETMASK");
-    request.ifr_flags = IFF_UP;
-    if (::ioctl(control, SIOCSIFFLAGS, &request) != 0) return complain("SIOCSIFFLAGS");
+TEST_F(Devices, CableAtAPathIsPluggedInAgainByTheNextStack) {
+  const auto folder = TempDir::make();
+  ASSERT_TRUE(folder);
+  const std::string path = folder->path() / "cable";
+  const auto plug = [&]() -> Result<std::unique_ptr<Wire>> { return SocketWire::at(path); };
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
 
-    const pid_t host = in_child([] { return exchange(host_calls(), true, nullptr); });
-    const int stack = with_device([&] { return std::move(tap); }, "10.9.1.2/24", 7, [](Stack& s) {
-      return exchange(stack_calls(s), false, "10.9.1.1");
+  const pid_t survivor = in_child([&] {
+    return with_device(plug, "10.9.0.1/24", [&](Stack& stack) {
+      if (!carrier_becomes(stack, 0)) return 1;
+      [[maybe_unused]] auto n = ::write(ready[1], "!", 1);
+      if (!becomes(stack, "carrier_up_count", 1) || !carrier_becomes(stack, 0)) return 1;
+      n = ::write(ready[1], "!", 1);
+      return serve(stack);
     });
-    return stack != 0 ? stack : status_of(host);
   });
-  const int status = status_of(both);
+  ::close(ready[1]);
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  const pid_t victim = in_child([&] {
+    return with_device(plug, "10.9.0.2/24", [](Stack& stack) {
+      if (carrier_becomes(stack, 1)) ::kill(::getpid(), SIGKILL);
+      return 1;
+    });
+  });
+  EXPECT_EQ(status_of(victim), -1);
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  EXPECT_EQ(::access(path.c_str(), F_OK), 0);
+  const pid_t next = in_child([&] {
+    return with_device(plug, "10.9.0.2/24", [](Stack& stack) {
+      return exchange(stack_calls(stack), false, "10.9.0.1");
+    });
+  });
+  EXPECT_EQ(status_of(next), 0);
+  EXPECT_EQ(status_of(survivor), 0);
+}
+
+TEST_F(Devices, CableThatAKilledStackLeftBehindIsTakenOver) {
+  const auto folder = TempDir::make();
+  ASSERT_TRUE(folder);
+  const std::string path = folder->path() / "cable";
+  const pid_t killed = in_child([&] {
+    const auto wire = SocketWire::at(path);
+    if (wire) ::kill(::getpid(), SIGKILL);
+    return complain(wire.error().message());
+  });
+  EXPECT_EQ(status_of(killed), -1);
+  ASSERT_EQ(::access(path.c_str(), F_OK), 0);
+  {
+    const auto first = SocketWire::at(path);
+    ASSERT_TRUE(first) << first.error().message();
+    EXPECT_FALSE((*first)->connected());
+    const auto second = SocketWire::at(path);
+    ASSERT_TRUE(second) << second.error().message();
+    EXPECT_TRUE((*second)->connected());
+    EXPECT_TRUE((*first)->replug());
+    EXPECT_TRUE((*first)->connected());
+  }
+  EXPECT_NE(::access(path.c_str(), F_OK), 0);
+}
+
+TEST_F(Devices, CableDoesNotReplaceAFile) {
+  const auto folder = TempDir::make();
+  ASSERT_TRUE(folder);
+  const std::string path = folder->path() / "notes.txt";
+  { const auto file = UniqueFd::open(path, O_WRONLY | O_CREAT, 0600); }
+  const auto wire = SocketWire::at(path);
+  ASSERT_FALSE(wire);
+  EXPECT_EQ(wire.error().errno_value(), ENOTSOCK);
+  EXPECT_EQ(::access(path.c_str(), F_OK), 0);
+  EXPECT_FALSE(SocketWire::at(folder->path() / "no" / "folder"));
+  EXPECT_FALSE(SocketWire::at(folder->path() / std::string(200, 'x')));
+  EXPECT_FALSE(SocketWire::at(""));
+}
+
+TEST_F(Devices, MalformedFramesAreDroppedAndTheNextOnesTaken) {
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  const pid_t receiver = on_cable(0, "10.9.0.1/24", [&](Stack& stack) {
+    [[maybe_unused]] const auto n = ::write(ready[1], "!", 1);
+    for (const auto deadline = stack.now() + 10s; stack.now() < deadline; stack.sleep_for(2ms)) {
+      if (counted(stack, "rx_packets") == 0) continue;
+      const auto dropped = counted(stack, "rx_dropped");
+      return dropped == 3 ? 0 : complain(std::to_string(dropped) + " dropped");
+    }
+    return complain("the good frame did not arrive");
+  });
+  ::close(ready[1]);
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+
+  struct {
+    libos_frame_meta meta{};
+    unsigned char frame[60]{};
+  } packet;
+  static_assert(sizeof(packet) == sizeof(packet.meta) + sizeof(packet.frame));
+  const auto send = [&](std::size_t length) {
+    ASSERT_EQ(::send(ends_[1], &packet, length, 0), ssize_t(length));
+  };
+  send(1);                         // not even metadata
+  send(sizeof(packet.meta));       // no frame
+  send(sizeof(packet.meta) + 13);  // less than an Ethernet header
+  packet.meta.gso_type = 0x7f;     // no such kind
+  send(sizeof(packet));
+  packet.meta = {};
+  packet.meta.flags = 1;  // a checksum outside the frame
+  packet.meta.csum_start = packet.meta.csum_offset = 65000;
+  send(sizeof(packet));
+  packet.meta = {};
+  packet.meta.gso_type = 1;  // segments of no size
+  send(sizeof(packet));
+  packet.meta = {};
+  packet.frame[12] = 0x08;  // IPv4, or the kernel would count it as dropped too
+  send(sizeof(packet));
+  EXPECT_EQ(status_of(receiver), 0);
+}
+
+/// An echo request of the host's, answered; 0 when it is.
+int ping(const char* address) {
+  const UniqueFd socket(::socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));
+  if (!socket) return complain("a raw socket");
+  const timeval limit{.tv_sec = 10, .tv_usec = 0};
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  icmphdr request{};
+  request.type = ICMP_ECHO;
+  request.un.echo.id = htons(77);
+  request.checksum = std::uint16_t(~(htons(ICMP_ECHO << 8) + request.un.echo.id));
+  const sockaddr_in to = address_of(address);
+  if (::sendto(socket.get(), &request, sizeof(request), 0, reinterpret_cast<const sockaddr*>(&to),
+               sizeof(to)) < 0) {
+    return complain("send an echo request");
+  }
+  for (unsigned char packet[1500];;) {
+    if (::recv(socket.get(), packet, sizeof(packet), 0) < 0) return complain("no echo reply");
+    const auto* reply = reinterpret_cast<const icmphdr*>(packet + (packet[0] & 15) * 4);
+    if (reply->type == ICMP_ECHOREPLY && reply->un.echo.id == request.un.echo.id) return 0;
+  }
+}
+
+/// In a host netns of its own: the tap's host side has 10.9.1.1, the stack 10.9.1.2. 77 without the rights.
+int on_tap(const std::function<int()>& host, const std::function<int(Stack&)>& body) {
+  if (::unshare(CLONE_NEWNET) != 0) return 77;
+  auto tap = TapWire::open("tap0");
+  if (!tap) return complain(tap.error().message());
+  const UniqueFd control(::socket(AF_INET, SOCK_DGRAM, 0));
+  ifreq request{};
+  std::strcpy(request.ifr_name, "tap0");
+  const sockaddr_in address = address_of("10.9.1.1");
+  std::memcpy(&request.ifr_addr, &address, sizeof(address));
+  if (::ioctl(control.get(), SIOCSIFADDR, &request) != 0) return complain("SIOCSIFADDR");
+  const sockaddr_in mask = address_of("255.255.255.0");
+  std::memcpy(&request.ifr_netmask, &mask, sizeof(mask));
+  if (::ioctl(control.get(), SIOCSIFNETMASK, &request) != 0) return complain("SIOCSIFNETMASK");
+  request.ifr_flags = IFF_UP;
+  if (::ioctl(control.get(), SIOCSIFFLAGS, &request) != 0) return complain("SIOCSIFFLAGS");
+
+  const pid_t other = in_child(host);
+  const int status = with_device([&] { return std::move(tap); }, "10.9.1.2/24", body);
+  return status != 0 ? status : status_of(other);
+}
+
+void expect_on_tap(const std::function<int()>& host, const std::function<int(Stack&)>& body) {
+  if (::access("/dev/net/tun", R_OK | W_OK) != 0) GTEST_SKIP() << "/dev/net/tun does not open";
+  const int status = status_of(in_child([&] { return on_tap(host, body); }));
   if (status == 77) GTEST_SKIP() << "no rights to make a network namespace";
   EXPECT_EQ(status, 0);
+}
+
+TEST_F(Devices, TapCarriesBytesBothWaysBetweenStackAndHost) {
+  expect_on_tap([] { return exchange(host_calls(), true, nullptr); },
+                [](Stack& stack) { return exchange(stack_calls(stack), false, "10.9.1.1"); });
+}
+
+TEST_F(Devices, TapLetsTheHostPingAndConnectToTheStack) {
+  expect_on_tap(
+      [] {
+        if (const int status = ping("10.9.1.2"); status != 0) return status;
+        return exchange(host_calls(), false, "10.9.1.2");
+      },
+      [](Stack& stack) {
+        if (const int status = serve(stack); status != 0) return status;
+        // Frames of many segments came in.
+        const auto frames = counted(stack, "rx_packets");
+        return frames < kBytes / 4000 ? 0 : complain(std::to_string(frames) + " frames");
+      });
+}
+
+/// Of the host.
+bool delete_link(const char* name) {
+  const UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  struct {
+    nlmsghdr header;
+    ifinfomsg link;
+  } request{};
+  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_type = RTM_DELLINK;
+  request.header.nlmsg_flags = NLM_F_REQUEST;
+  request.link.ifi_index = int(::if_nametoindex(name));
+  return ::send(socket.get(), &request, sizeof(request), 0) == ssize_t(sizeof(request)) &&
+         ::if_nametoindex(name) == 0;
+}
+
+TEST_F(Devices, TapThatTheHostDeletesTakesTheCarrierAway) {
+  expect_on_tap([] { return 0; },
+                [](Stack& stack) {
+                  if (!carrier_becomes(stack, 1)) return 1;
+                  if (!delete_link("tap0")) return complain("the host keeps its tap");
+                  return carrier_becomes(stack, 0) ? 0 : 1;
+                });
+}
+
+TEST_F(Devices, IsRemovedUnderTraffic) {
+  const pid_t pid = on_cable(0, "10.9.0.1/24", [](Stack& stack) {
+    bool stop = false;
+    unsigned sent = 0;
+    auto sender = stack.spawn("sender", [&] {
+      const long fd = stack.syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0);
+      sockaddr_in to = address_of("10.9.0.255");
+      const int on = 1;
+      stack.syscall(SYS_setsockopt, fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on));
+      while (!stop) {
+        if (stack.syscall(SYS_sendto, fd, "frame", 5, 0, &to, sizeof(to)) == 5) ++sent;
+        stack.yield();
+      }
+      stack.syscall(SYS_close, fd);
+    });
+    if (!sender) return complain(sender.error().message());
+    while (sent < 1000) stack.yield();
+    const auto removed = stack.remove_device("eth0");
+    stop = true;
+    sender->join();
+    if (!removed) return complain(removed.error().message());
+    return stack.read_file("/sys/class/net/eth0/carrier") ? complain("it is still there") : 0;
+  });
+  // The other end takes what comes, or the cable would be full.
+  ::close(std::exchange(ends_[0], -1));
+  char frame[4096];
+  while (::recv(ends_[1], frame, sizeof(frame), 0) > 0) {
+  }
+  EXPECT_EQ(status_of(pid), 0);
 }
 
 TEST_F(Devices, TapThatCannotBeHadSaysWhy) {
@@ -272,15 +543,27 @@ TEST_F(Devices, TapThatCannotBeHadSaysWhy) {
   EXPECT_EQ(tap.error().errno_value(), EINVAL);
 }
 
-TEST_F(Devices, NameThatIsTakenIsRefused) {
+TEST_F(Devices, BadNamesAndNumbersAreRefused) {
   const pid_t pid = on_cable(0, "10.9.0.1/24", [](Stack& stack) {
-    int more[2];
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, more) != 0) return 1;
-    auto again = stack.add_device("eth0", std::make_unique<SocketWire>(UniqueFd(more[0])), {});
-    if (again) return complain("a second eth0 was made");
-    if (again.error().errno_value() != EEXIST) return complain(again.error().message());
-    auto removed = stack.remove_device("eth0");
-    if (!removed) return complain(removed.error().message());
+    const auto refused = [&](const std::string& name, const Stack::DeviceOptions& wanted, int error) {
+      int more[2];
+      if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, more) != 0) return false;
+      const UniqueFd other(more[1]);
+      const auto added =
+          stack.add_device(name, std::make_unique<SocketWire>(UniqueFd(more[0])), wanted);
+      if (!added && added.error().errno_value() == error) return true;
+      complain("device '" + name + "': " + (added ? "made" : added.error().message()));
+      return false;
+    };
+    if (!refused("eth0", {}, EEXIST) || !refused("", {}, EINVAL) || !refused("a/b", {}, EINVAL) ||
+        !refused("eth%d", {}, EINVAL) || !refused("a-name-of-16-ch.", {}, EINVAL) ||
+        !refused("lo", {}, EEXIST) || !refused("eth1", {.mtu = 67}, EINVAL) ||
+        !refused("eth1", {.mtu = 65536}, EINVAL) || !refused("eth1", {.mac = {1, 2, 3}}, EINVAL)) {
+      return 1;
+    }
+    const auto devices = stack.devices();
+    if (!devices || devices->size() != 1) return complain("a refused device is in the list");
+    if (auto removed = stack.remove_device("eth0"); !removed) return complain(removed.error().message());
     return stack.remove_device("eth0") ? complain("removed twice") : 0;
   });
   let_go();
