@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/control/network_methods.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <map>
 
+#include "libos-runtime/host/wire.hpp"
 #include "toolkit/flow/flows.hpp"
 #include "toolkit/flow/json.hpp"
 #include "toolkit/net/json.hpp"
 #include "toolkit/net/links.hpp"
+#include "toolkit/net/rtnl.hpp"
 
 namespace lkm::control {
 namespace {
@@ -58,6 +62,89 @@ void add_links(Server& server, Stack& stack) {
   });
 }
 
+// What a device was asked to be, by its name. Stack knows the rest.
+struct DeviceSpec {
+  std::string tap;
+  std::string cable;
+  std::string netns;
+  std::string address;
+  std::string gateway;
+  std::uint64_t mtu = 1500;
+};
+
+Result<DeviceSpec> device_spec_from_json(const Json& object, std::string& name) {
+  DeviceSpec spec;
+  JsonReader reader(object, "device");
+  LKM_CHECK(reader.require("name"));
+  LKM_CHECK(reader.get("name", name));
+  LKM_CHECK(reader.get("tap", spec.tap));
+  LKM_CHECK(reader.get("cable", spec.cable));
+  LKM_CHECK(reader.get("netns", spec.netns));
+  LKM_CHECK(reader.get("address", spec.address));
+  LKM_CHECK(reader.get("gateway", spec.gateway));
+  LKM_CHECK(reader.get("mtu", spec.mtu, UINT16_MAX));
+  LKM_CHECK(reader.done());
+  if (spec.tap.empty() == spec.cable.empty()) return fail(EINVAL, "device: either 'tap' or 'cable'");
+  return spec;
+}
+
+Result<std::unique_ptr<Wire>> open_wire(const DeviceSpec& spec) {
+  if (spec.tap.empty()) return SocketWire::at(spec.cable);
+  return TapWire::open(spec.tap);
+}
+
+Result<void> configure(Stack& stack, const std::string& name, const DeviceSpec& spec) {
+  LKM_TRY(Rtnl net, Rtnl::open(stack, spec.netns));
+  if (!spec.address.empty()) {
+    LKM_TRY(const IpPrefix address, IpPrefix::parse(spec.address));
+    LKM_CHECK(net.addr_add(name, address));
+  }
+  LKM_CHECK(net.link_up(name));
+  if (!spec.gateway.empty()) {
+    LKM_TRY(const IpPrefix gateway, IpPrefix::parse(spec.gateway));
+    LKM_CHECK(net.route_add({}, gateway));
+  }
+  return {};
+}
+
+Json to_json(const DeviceInfo& device, const DeviceSpec& spec) {
+  return {{"name", device.name},   {"wire", device.wire},       {"carrier", device.carrier},
+          {"netns", spec.netns},   {"address", spec.address},   {"mtu", spec.mtu}};
+}
+
+void add_devices(Server& server, Stack& stack) {
+  const auto specs = std::make_shared<std::map<std::string, DeviceSpec>>();
+  server.add("device.add", [specs, &stack](Call& call) -> Result<Json> {
+    std::string name;
+    LKM_TRY(const DeviceSpec spec, device_spec_from_json(call.params(), name));
+    // A request has a fiber of its own, so nobody else changes namespaces with it.
+    if (!spec.netns.empty()) LKM_CHECK(stack.netns_enter(spec.netns));
+    LKM_TRY(auto wire, open_wire(spec));
+    LKM_CHECK(stack.add_device(name, std::move(wire), {.mtu = static_cast<unsigned>(spec.mtu)}));
+    if (auto configured = configure(stack, name, spec); !configured) {
+      LKM_CHECK(stack.remove_device(name));
+      return Failure(std::move(configured).error());
+    }
+    (*specs)[name] = spec;
+    LKM_TRY(const auto devices, stack.devices());
+    const auto made = std::ranges::find(devices, name, &DeviceInfo::name);
+    if (made == devices.end()) return fail(ENODEV, "device '{}' was removed meanwhile", name);
+    return to_json(*made, spec);
+  });
+  server.add("device.del", [specs, &stack](Call& call) -> Result<Json> {
+    LKM_TRY(const auto name, string_param(call.params(), "name"));
+    LKM_CHECK(stack.remove_device(name));
+    specs->erase(name);
+    return Json::object();
+  });
+  server.add("device.list", [specs, &stack](Call&) -> Result<Json> {
+    LKM_TRY(const auto devices, stack.devices());
+    Json list = Json::array();
+    for (const DeviceInfo& device : devices) list.push_back(to_json(device, (*specs)[device.name]));
+    return Json{{"devices", std::move(list)}};
+  });
+}
+
 void add_flows(Server& server, Stack& stack) {
   const auto flows = std::make_shared<Flows>(stack);
   server.add("flow.start", [flows](Call& call) -> Result<Json> {
@@ -94,6 +181,7 @@ void add_flows(Server& server, Stack& stack) {
 
 void add_network_methods(Server& server, Stack& stack) {
   add_links(server, stack);
+  add_devices(server, stack);
   add_flows(server, stack);
 }
 

@@ -147,6 +147,14 @@ Check check_state_root() {
   return {"state folder", State::kGood, root.string(), ""};
 }
 
+// Only for a tap; a cable between two stacks needs nothing.
+Check check_tun() {
+  const auto fd = UniqueFd::open("/dev/net/tun", O_RDWR);
+  if (fd) return {"tap devices", State::kGood, "/dev/net/tun opens", ""};
+  return {"tap devices", State::kNote, fd.error().message(),
+          "modprobe tun; as root, ip tuntap add tap0 mode tap user $USER"};
+}
+
 Check check_inotify() {
   const auto text = read_file("/proc/sys/fs/inotify/max_user_watches");
   const unsigned long watches = text ? std::strtoul(text->c_str(), nullptr, 10) : 0;
@@ -186,6 +194,7 @@ std::vector<Check> check_machine() {
   checks.push_back(check_memory());
   checks.push_back(check_fuse());
   checks.push_back(check_state_root());
+  checks.push_back(check_tun());
   checks.push_back(check_inotify());
   checks.push_back(check_ptrace());
   return checks;

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <charconv>
+#include <filesystem>
+
+#include "tools/lkm-run/stack_client.hpp"
+#include "tools/lkm-run/verb.hpp"
+
+namespace lkm::cli {
+namespace {
+
+void show(const Terminal& terminal, const Json& devices) {
+  if (terminal.json()) {
+    for (const Json& device : devices) terminal.object({{"device", device}});
+    return;
+  }
+  std::vector<std::vector<std::string>> rows = {{"NAME", "WIRE", "CARRIER", "NETNS", "ADDRESS"}};
+  for (const Json& device : devices) {
+    rows.push_back({device.value("name", ""), device.value("wire", ""),
+                    device.value("carrier", false) ? "on" : "off", device.value("netns", ""),
+                    device.value("address", "")});
+  }
+  terminal.table(rows);
+}
+
+int refuse(Terminal& terminal, std::string text) {
+  terminal.error(Error({}, std::move(text)).with_hint("lkm-run device -h"));
+  return kUsage;
+}
+
+Result<int> run(const Arguments& arguments, Terminal& terminal) {
+  const auto& operands = arguments.operands();
+  const std::string what = operands.empty() ? "ls" : operands[0];
+  if ((what == "ls") != (operands.size() < 2)) {
+    return refuse(terminal, what == "ls" ? "'device ls' takes no name"
+                                         : fmt::format("'device {}' needs the name of a device", what));
+  }
+  Json params = Json::object();
+  if (what != "ls") params["name"] = operands[1];
+  if (what == "add") {
+    if (arguments.has("tap") == arguments.has("cable")) {
+      return refuse(terminal, "'device add' needs one of --tap and --cable");
+    }
+    for (const char* name : {"tap", "netns", "address", "gateway"}) {
+      if (arguments.has(name)) params[name] = arguments.value(name);
+    }
+    // The stack process has a working folder of its own.
+    if (arguments.has("cable")) {
+      params["cable"] = std::filesystem::absolute(arguments.value("cable")).string();
+    }
+    if (arguments.has("mtu")) {
+      const std::string text = arguments.value("mtu");
+      unsigned mtu = 0;
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mtu);
+      if (error != std::errc() || end != text.data() + text.size()) {
+        return refuse(terminal, fmt::format("--mtu: '{}' is no number", text));
+      }
+      params["mtu"] = mtu;
+    }
+  }
+
+  LKM_TRY(auto client, connect(arguments));
+  LKM_TRY(const Json result,
+          client.call(what == "ls" ? "device.list" : "device." + what, std::move(params)));
+  if (what == "ls") show(terminal, result["devices"]);
+  if (what == "add") show(terminal, Json::array({result}));
+  return kDone;
+}
+
+}  // namespace
+
+extern const Verb kDevice;
+const Verb kDevice = {
+    .name = "device",
+    .summary = "network devices that lead out of a stack",
+    .operands = "[ls | add NAME | del NAME]",
+    .description =
+        "With --tap the wire is a tap device of the host: the stack and the host see each other as two "
+        "machines on one Ethernet. That needs CAP_NET_ADMIN, or a tap that somebody with it has made "
+        "for the user.\n\n"
+        "With --cable the wire goes to another stack that is given the same PATH, which takes no "
+        "rights: the first end waits at the path, the second connects. When one stack ends, the other "
+        "sees its carrier go, and waits there for the next.",
+    .options = {{.name = "tap", .value = "TAP", .help = "the host's name of a tap device"},
+                {.name = "cable", .value = "PATH", .help = "where two stacks meet: a socket"},
+                {.name = "netns", .value = "NETNS", .help = "of the stack (default: the first one)"},
+                {.name = "address", .value = "ADDRESS/LENGTH", .help = "as in 10.0.0.2/24"},
+                {.name = "gateway", .value = "ADDRESS", .help = "for all that is not near"},
+                {.name = "mtu", .value = "BYTES", .help = "default: 1500"}},
+    .examples = {{"lkm-run device add eth0 --tap tap0 --address 10.0.0.2/24", "a wire to the host"},
+                 {"lkm-run device add eth0 --cable /tmp/cable --address 10.0.0.1/24",
+                  "one end; the other likewise"},
+                 {"lkm-run device", "list them"}},
+    .most = 2,
+    .words = {"ls", "add", "del"},
+    .run = run,
+};
+
+}  // namespace lkm::cli
