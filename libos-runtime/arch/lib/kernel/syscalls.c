@@ -56,16 +56,11 @@
 
 #define __SYSCALL_NORETURN(nr, entry) __SYSCALL(nr, entry)
 
-#define __SYSCALL(nr, entry) asmlinkage long entry(void);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wbuiltin-declaration-mismatch"
-#undef __SYSCALL
 #define __SYSCALL(nr, entry) [nr] = (sys_call_ptr_t)(void *)entry,
 
 const sys_call_ptr_t sys_call_table[] = {
 #include <asm/syscall_table_64.h>
 };
-#pragma GCC diagnostic pop
 
 /* What the kernel does on the way back to user mode, and no restart: the caller sees EINTR. */
 static long exit_work(long ret)

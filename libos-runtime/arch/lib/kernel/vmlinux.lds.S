@@ -12,11 +12,22 @@ OUTPUT_FORMAT(CONFIG_OUTPUT_FORMAT)
 OUTPUT_ARCH(i386:x86-64)
 jiffies = jiffies_64;
 
+/* Spelt out, because lld would begin a segment, though no page, wherever RO_DATA's flags change. */
+PHDRS
+{
+	headers PT_LOAD FILEHDR PHDRS FLAGS(4);
+	text PT_LOAD FLAGS(5);
+	data PT_LOAD FLAGS(6);
+	dynamic PT_DYNAMIC FLAGS(6);
+	note PT_NOTE FLAGS(4);
+	stack PT_GNU_STACK FLAGS(6);
+}
+
 SECTIONS
 {
 	. = SIZEOF_HEADERS;
-	.note.gnu.build-id : { *(.note.gnu.build-id) }
-	.gnu.hash : { *(.gnu.hash) }
+	.note.gnu.build-id : { *(.note.gnu.build-id) } :headers :note
+	.gnu.hash : { *(.gnu.hash) } :headers
 	.dynsym : { *(.dynsym) }
 	.dynstr : { *(.dynstr) }
 	/* Before DISCARDS, which would drop them. */
@@ -38,7 +49,7 @@ SECTIONS
 		IRQENTRY_TEXT
 		SOFTIRQENTRY_TEXT
 		*(.fixup)
-	}
+	} :text
 	.plt : { *(.plt) *(.plt.*) *(.iplt) }
 	/* Never freed, so it counts as ordinary text: is_kernel_text(), back traces. */
 	.init.text : {
@@ -53,8 +64,8 @@ SECTIONS
 	. = ALIGN(PAGE_SIZE);
 	__init_begin = .;
 	__init_end = .;
-	.dynamic : { *(.dynamic) }
-	.got : { *(.got) *(.got.plt) *(.igot) *(.igot.plt) }
+	.dynamic : { *(.dynamic) } :data :dynamic
+	.got : { *(.got) *(.got.plt) *(.igot) *(.igot.plt) } :data
 	RO_DATA(PAGE_SIZE)
 	EXCEPTION_TABLE(16)
 	_sdata = .;
