@@ -10,12 +10,12 @@ build := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 # The library kernel's folder. $$LKM_RUN_IMAGE names another one than the default.
 image = image=$${LKM_RUN_IMAGE:-$$(Kbuild/kernel --jobs $(JOBS))} && [ -n "$$image" ] && export LKM_RUN_IMAGE="$$image"
 
-.PHONY: help setup build kernel demo check lint bench format clean
+.PHONY: help setup build kernel kernel-llvm demo check lint bench format clean
 
 help: ## this text
 	@echo "lkm-run: the Linux network stack as a library, with modules that are swapped while they run"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo
 	@echo "  PRESET=dev      another preset of CMakePresets.json (make build, make check)"
 	@echo "  JOBS=1          fewer parallel jobs than CPUs"
@@ -30,10 +30,13 @@ build: setup ## build lkm-run and its tests
 kernel: setup ## make the library kernel, unless it is in the cache
 	@Kbuild/kernel --jobs $(JOBS)
 
+kernel-llvm: setup ## the same by clang and lld, for the tests
+	@Kbuild/kernel --llvm --jobs $(JOBS)
+
 demo: build kernel ## the whole story in a minute: edit a module under live connections
 	@$(image) && LKM_RUN="$(CURDIR)/$(build)/tools/lkm-run/lkm-run" examples/demo/run
 
-check: build kernel lint ## all tests
+check: build kernel kernel-llvm lint ## all tests
 	@$(image) && ctest --preset $(PRESET) --parallel $(JOBS)
 
 lint: setup
