@@ -10,6 +10,8 @@ build := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 # The library kernel's folder. $$LKM_RUN_IMAGE names another one than the default.
 image = image=$${LKM_RUN_IMAGE:-$$(Kbuild/kernel --jobs $(JOBS))} && [ -n "$$image" ] && export LKM_RUN_IMAGE="$$image"
 
+compile = cmake --preset $(PRESET) && cmake --build --preset $(PRESET) --parallel $(JOBS)
+
 .PHONY: help setup build kernel kernel-llvm demo check lint bench format clean
 
 help: ## this text
@@ -24,8 +26,7 @@ setup: ## install the Debian packages that are missing
 	@scripts/setup
 
 build: setup ## build lkm-run and its tests
-	@cmake --preset $(PRESET)
-	@cmake --build --preset $(PRESET) --parallel $(JOBS)
+	@$(compile)
 
 kernel: setup ## make the library kernel, unless it is in the cache
 	@Kbuild/kernel --jobs $(JOBS)
@@ -33,7 +34,8 @@ kernel: setup ## make the library kernel, unless it is in the cache
 kernel-llvm: setup ## the same by clang and lld, for the tests
 	@Kbuild/kernel --llvm --jobs $(JOBS)
 
-demo: build kernel ## the whole story in a minute: edit a module under live connections
+demo: kernel ## the whole story in a minute: edit a module under live connections
+	@$(compile) --target lkm-run
 	@$(image) && LKM_RUN="$(CURDIR)/$(build)/tools/lkm-run/lkm-run" examples/demo/run
 
 check: build kernel kernel-llvm lint ## all tests
