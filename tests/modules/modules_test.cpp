@@ -5,14 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <functional>
-#include <regex>
 #include <string>
 #include <vector>
 
-#include "libos-runtime/host/stack.hpp"
-#include "toolkit/build/module_build.hpp"
+#include "tests/modules/module_test.hpp"
 #include "toolkit/flow/flow.hpp"
 #include "toolkit/net/links.hpp"
 
@@ -20,43 +16,10 @@ namespace lkm {
 namespace {
 
 using namespace std::chrono_literals;
-namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMbit = 1'000'000;
 
-class Modules : public ::testing::Test {
- protected:
-  /// Builds the module, boots a stack, and runs `body` with the plugin on a fiber of it.
-  void with(const std::string& module,
-            const std::function<void(Stack&, const std::string& plugin)>& body) {
-    const char* image = std::getenv("LKM_RUN_IMAGE");
-    if (image == nullptr) GTEST_SKIP() << "LKM_RUN_IMAGE is not set; Kbuild/kernel prints it";
-    const fs::path source = LKM_SOURCE_DIR, work = LKM_WORK_DIR;
-    auto build = ModuleBuild::open({.folder = source / "modules" / module,
-                                    .kernel = image,
-                                    .work = work / "builds",
-                                    .plugins = work / "plugins",
-                                    .linker = source / "Kbuild/plugin",
-                                    .compile_commands = false});
-    ASSERT_TRUE(build) << build.error().message();
-    const auto built = build->run();
-    ASSERT_TRUE(built) << built.error().message() << "\n" << build->output();
-    EXPECT_EQ(built->warnings.find("warning:"), std::string::npos) << built->warnings;
-    ASSERT_EQ(built->modules.size(), 1u);
-
-    std::string log;
-    const auto result = Stack::run({.library = fs::path(image) / "libos.so",
-                                    .module_path = {fs::path(image) / "modules"},
-                                    .clock = Clock::kVirtual,
-                                    .console = [&](std::string_view text) { log += text; }},
-                                   [&](Stack& stack) {
-                                     body(stack, built->modules[0].plugin);
-                                     return 0;
-                                   });
-    EXPECT_TRUE(result) << result.error().message() << "\n" << log;
-    EXPECT_FALSE(std::regex_search(log, std::regex("WARNING:|BUG:|Oops|Call Trace"))) << log;
-  }
-};
+class Modules : public ModuleTest {};
 
 /// Netns "left" and "right", with this bottleneck between them.
 void make_link(Stack& stack, LinkSpec spec) {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "modules/telex/telex_user.h"
 #include "toolkit/net/rtnl.hpp"
 
 namespace lkm {
@@ -28,8 +29,17 @@ int protocol_number(Transport transport) {
       return kMptcp;
     case Transport::kSctp:
       return IPPROTO_SCTP;
+    case Transport::kTelex:
+      return IPPROTO_TELEX;
   }
   return 0;
+}
+
+/// What to type when there is no such protocol; "" when it cannot be missing.
+std::string how_to_get(Transport transport) {
+  if (transport == Transport::kSctp) return "lkm-run load sctp";
+  if (transport == Transport::kTelex) return "lkm-run load modules/telex";
+  return "";
 }
 
 Failure failure(long result, const std::string& what) {
@@ -37,11 +47,14 @@ Failure failure(long result, const std::string& what) {
 }
 
 Result<StackFd> make_socket(Stack& stack, const std::string& netns, const Route& route) {
-  auto socket = socket_in(stack, netns, static_cast<int>(route.family), SOCK_STREAM,
-                          protocol_number(route.transport));
-  if (!socket && socket.error().errno_value() == EPROTONOSUPPORT &&
-      route.transport == Transport::kSctp)
-    return Failure(std::move(socket).error().with_hint("lkm-run load sctp"));
+  const bool messages = route.transport == Transport::kTelex;
+  auto socket = socket_in(stack, netns, static_cast<int>(route.family),
+                          messages ? SOCK_SEQPACKET : SOCK_STREAM, protocol_number(route.transport));
+  // A type of which no protocol is registered is answered by ESOCKTNOSUPPORT (inet_create()).
+  if (!socket && !how_to_get(route.transport).empty() &&
+      (socket.error().errno_value() == EPROTONOSUPPORT ||
+       socket.error().errno_value() == ESOCKTNOSUPPORT))
+    return Failure(std::move(socket).error().with_hint(how_to_get(route.transport)));
   if (!socket) return socket;
   if (route.transport == Transport::kSctp) {
     // SCTP's buffers do not grow by themselves as TCP's do. A window of less than two packets (of
@@ -50,8 +63,9 @@ Result<StackFd> make_socket(Stack& stack, const std::string& netns, const Route&
     socket->set_option(SOL_SOCKET, SO_SNDBUFFORCE, kSctpBuffer);
   }
   if (route.control.empty()) return socket;
-  if (route.transport == Transport::kSctp)
-    return fail(EINVAL, "congestion control '{}': SCTP has its own", route.control);
+  if (!how_to_get(route.transport).empty())
+    return fail(EINVAL, "congestion control '{}': {} has its own", route.control,
+                messages ? "TELEX" : "SCTP");
   const long set = socket->call(SYS_setsockopt, IPPROTO_TCP, TCP_CONGESTION, route.control.data(),
                                 route.control.size());
   if (set == -ENOENT)

@@ -15,9 +15,10 @@
 
 namespace lkm {
 
-/// Reliable transports with the stream interface of sockets. (DCCP loses packets by design, so
-/// nothing that is sent over it could be required to arrive.)
-enum class Transport : std::uint8_t { kTcp, kMptcp, kSctp };
+/// Reliable transports. (DCCP loses packets by design, so nothing that is sent over it could be
+/// required to arrive.) TELEX is that of modules/telex: messages, of which a flow sends as large
+/// ones as it can.
+enum class Transport : std::uint8_t { kTcp, kMptcp, kSctp, kTelex };
 
 struct Route {
   std::string client;  ///< netns that connects; "" is the first

@@ -14,8 +14,10 @@ template <typename T, std::size_t N>
 using Words = std::array<std::pair<std::string_view, T>, N>;
 
 constexpr Words<FlowKind, 2> kKinds{{{"bulk", FlowKind::kBulk}, {"requests", FlowKind::kRequests}}};
-constexpr Words<Transport, 3> kTransports{
-    {{"tcp", Transport::kTcp}, {"mptcp", Transport::kMptcp}, {"sctp", Transport::kSctp}}};
+constexpr Words<Transport, 4> kTransports{{{"tcp", Transport::kTcp},
+                                           {"mptcp", Transport::kMptcp},
+                                           {"sctp", Transport::kSctp},
+                                           {"telex", Transport::kTelex}}};
 constexpr Words<IpFamily, 2> kFamilies{{{"v4", IpFamily::kV4}, {"v6", IpFamily::kV6}}};
 constexpr Words<FlowState, 3> kStates{
     {{"running", FlowState::kRunning}, {"done", FlowState::kDone}, {"failed", FlowState::kFailed}}};

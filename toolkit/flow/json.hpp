@@ -11,7 +11,7 @@
 
 namespace lkm {
 
-/// {"kind":"bulk|requests","client":"a","server":"b","transport":"tcp|mptcp|sctp",
+/// {"kind":"bulk|requests","client":"a","server":"b","transport":"tcp|mptcp|sctp|telex",
 ///  "family":"v4|v6","address":"10.0.0.2","port":0,"control":"cubic","bytes":"10MiB",
 ///  "requests":100,"duration":"5s","request_bytes":"64B","response_bytes":"64B",
 ///  "interval":"10ms","seed":1}; no member is required. EINVAL names a member that is wrong.
