@@ -56,5 +56,28 @@ TEST(CmdFile, OfALinkOrATruncatedOneHasNoCompilersRun) {
   }
 }
 
+TEST(CmdFile, GivesTheWholeCommand) {
+  EXPECT_EQ(saved_command("savedcmd_/m/a.ko :=  ld -r -o /m/a.ko /m/a.o ; true  \n"),
+            "ld -r -o /m/a.ko /m/a.o ; true");
+  EXPECT_EQ(saved_command("cmd_/m/a.mod := awk '!x[$$0]++'\n"), "awk '!x[$0]++'");
+  for (const char* text : {"", "savedcmd_/m/a.ko := ", "source_/m/a.o := /m/a.c\n"}) {
+    EXPECT_FALSE(saved_command(text)) << text;
+  }
+}
+
+TEST(CmdFile, ListsWhatTheObjectDependsOn) {
+  EXPECT_EQ(saved_dependencies("savedcmd_/m/a.o := gcc -c -o /m/a.o /m/a.c\n\n"
+                               "source_/m/a.o := /m/a.c\n\n"
+                               "deps_/m/a.o := \\\n"
+                               "    $(wildcard include/config/NET) \\\n"
+                               "  /k/include/linux/kconfig.h \\\n"
+                               "  ./include/generated/autoconf.h \\\n\n"
+                               "/m/a.o: $(deps_/m/a.o)\n"),
+            (Paths{"/k/include/linux/kconfig.h", "./include/generated/autoconf.h"}));
+  for (const char* text : {"", "deps_", "deps_/m/a.o := \\\n\n  x.h\n", "deps_\n   \n"}) {
+    EXPECT_TRUE(saved_dependencies(text).empty()) << text;
+  }
+}
+
 }  // namespace
 }  // namespace lkm

@@ -49,26 +49,54 @@ std::vector<std::filesystem::path> parse_modules_order(std::string_view text,
   return modules;
 }
 
-std::optional<CompileStep> parse_cmd(std::string_view text) {
-  // "savedcmd_PATH := COMMAND"; up to 6.2 "cmd_PATH := COMMAND". What else is run comes after ";".
+std::optional<std::string> saved_command(std::string_view text) {
+  // "savedcmd_PATH := COMMAND"; up to 6.2 "cmd_PATH := COMMAND".
   const std::string_view line = next_line(text);
   const std::size_t assign = line.find(" := ");
   if (assign == std::string_view::npos) return std::nullopt;
   const std::string_view target = line.substr(0, assign);
   if (!target.starts_with("savedcmd_") && !target.starts_with("cmd_")) return std::nullopt;
-  std::string_view saved = line.substr(assign + 4);
-  saved = saved.substr(0, saved.find(" ;"));
+  const std::string_view saved = line.substr(assign + 4);
   const std::size_t first = saved.find_first_not_of(' ');
-  const std::size_t last = saved.find_last_not_of(' ');
   if (first == std::string_view::npos) return std::nullopt;
-  saved = saved.substr(first, last - first + 1);
-  const std::size_t blank = saved.rfind(' ');
-  if (blank == std::string_view::npos || saved.find(" -c ") == std::string_view::npos) {
+  return unescape(saved.substr(first, saved.find_last_not_of(' ') + 1 - first));
+}
+
+std::optional<CompileStep> parse_cmd(std::string_view text) {
+  auto command = saved_command(text);
+  if (!command || command->starts_with(';')) return std::nullopt;
+  // What else is run comes after ";".
+  command->resize(std::min(command->size(), command->find(" ;")));
+  command->resize(command->find_last_not_of(' ') + 1);
+  const std::size_t blank = command->rfind(' ');
+  if (blank == std::string::npos || command->find(" -c ") == std::string::npos) {
     return std::nullopt;
   }
-  const std::filesystem::path source = unescape(saved.substr(blank + 1));
+  const std::filesystem::path source = command->substr(blank + 1);
   if (source.extension() != ".c" && source.extension() != ".S") return std::nullopt;
-  return CompileStep{.command = unescape(saved), .source = source};
+  return CompileStep{.command = std::move(*command), .source = source};
+}
+
+std::vector<std::filesystem::path> saved_dependencies(std::string_view text) {
+  // "deps_PATH := \", then one a line: "  FILE \" or "  $(wildcard include/config/X) \".
+  std::vector<std::filesystem::path> files;
+  bool listed = false;
+  while (!text.empty()) {
+    std::string_view line = next_line(text);
+    if (line.starts_with("deps_")) {
+      listed = true;
+      continue;
+    }
+    const std::size_t first = line.find_first_not_of(' ');
+    if (!listed || first == std::string_view::npos) {
+      listed = false;
+      continue;
+    }
+    line.remove_prefix(first);
+    line.remove_suffix(line.ends_with(" \\") ? 2 : 0);
+    if (!line.starts_with("$(")) files.emplace_back(line);
+  }
+  return files;
 }
 
 }  // namespace lkm

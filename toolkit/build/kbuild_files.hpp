@@ -27,4 +27,12 @@ struct CompileStep {
 /// truncated file).
 std::optional<CompileStep> parse_cmd(std::string_view text);
 
+/// The whole command that a .cmd file notes, with all that Kbuild does after the compiler or
+/// linker; nullopt when there is none.
+std::optional<std::string> saved_command(std::string_view text);
+
+/// The files that a .cmd file says its object depends on, as the compiler named them; without the
+/// options of the kernel's configuration, which are one file for us: include/generated/autoconf.h.
+std::vector<std::filesystem::path> saved_dependencies(std::string_view text);
+
 }  // namespace lkm

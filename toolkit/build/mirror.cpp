@@ -118,7 +118,7 @@ Result<Mirror> Mirror::open(const fs::path& source, const fs::path& root) {
   return mirror;
 }
 
-Result<void> Mirror::sync() {
+Result<void> Mirror::sync() const {
   std::set<fs::path> files;
   std::vector<Identity> above;
   LKM_CHECK(list(source_, {}, above, files));
@@ -139,6 +139,14 @@ Result<void> Mirror::sync() {
     LKM_CHECK(copy_if_changed(source_ / file, folder() / file));
   }
   return link_siblings(parent(), source_.filename(), tree());
+}
+
+Result<std::vector<fs::path>> Mirror::copied() const {
+  LKM_TRY(const std::string text, read_file(root_ / "copied"));
+  std::vector<fs::path> files;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) files.emplace_back(line);
+  return files;
 }
 
 std::string Mirror::as_user_sees(std::string text) const {

@@ -15,6 +15,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "toolkit/base/result.hpp"
 
@@ -31,7 +32,9 @@ class Mirror {
   /// removed, what Kbuild made stays. Symlinks are followed; build products in the source folder
   /// are left out. Errors: as of the file operations, naming the file; E2BIG for more than 10,000
   /// files.
-  Result<void> sync();
+  Result<void> sync() const;
+  /// The files that sync() copied, relative to the folder.
+  Result<std::vector<std::filesystem::path>> copied() const;
 
   [[nodiscard]] const std::filesystem::path& source() const { return source_; }
   [[nodiscard]] std::filesystem::path root() const { return root_; }

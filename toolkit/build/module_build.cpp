@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/build/module_build.hpp"
 
-#include <poll.h>
 #include <sys/file.h>
 
 #include <algorithm>
+#include <chrono>
+#include <map>
 #include <set>
 #include <thread>
 
-#include "toolkit/base/child.hpp"
 #include "toolkit/base/file.hpp"
 #include "toolkit/base/fnv.hpp"
 #include "toolkit/base/log.hpp"
 #include "toolkit/build/compile_commands.hpp"
 #include "toolkit/build/kbuild_files.hpp"
 #include "toolkit/build/module_file.hpp"
+#include "toolkit/build/object_diff.hpp"
 #include "toolkit/build/plugin_store.hpp"
 
 namespace lkm {
@@ -43,26 +44,6 @@ Failure build_failure(BuildCode code, std::string what) {
   return Failure(Error(std::error_code(static_cast<int>(code), build_category()), std::move(what)));
 }
 
-// make's own report of a recipe that failed: "make[3]: *** [/…/Makefile.build:229: /…/x.o] Error
-// 1". It repeats what the compiler said, by name of a file in the copy. Other words of make's ("No
-// rule to make target") are news.
-bool is_trace_of_make(std::string_view line) {
-  if (!line.starts_with("make")) return false;
-  const std::size_t stars = line.find(": *** [");
-  return stars != std::string_view::npos &&
-         line.substr(0, stars).find(' ') == std::string_view::npos;
-}
-
-bool is_installed(std::string_view program) {
-  const char* path = std::getenv("PATH");
-  for (std::string_view left = path != nullptr ? path : ""; !left.empty();) {
-    const std::string_view folder = left.substr(0, left.find(':'));
-    left.remove_prefix(std::min(left.size(), folder.size() + 1));
-    if (::access((fs::path(folder) / program).c_str(), X_OK) == 0) return true;
-  }
-  return false;
-}
-
 // Held until closed; other processes that build the same folder for the same kernel wait.
 Result<UniqueFd> lock(const fs::path& root) {
   LKM_TRY(auto fd, UniqueFd::open(root / "lock", O_RDWR | O_CREAT, 0600));
@@ -73,11 +54,6 @@ Result<UniqueFd> lock(const fs::path& root) {
 }
 
 }  // namespace
-
-struct ModuleBuild::Console {
-  const Sink& sink;
-  int cancel_fd;
-};
 
 bool is_build_failure(const Error& error) { return error.code().category() == build_category(); }
 
@@ -94,9 +70,55 @@ Result<ModuleBuild> ModuleBuild::open(Options options) {
   return ModuleBuild(std::move(options), std::move(kernel), std::move(mirror));
 }
 
-Result<BuildResult> ModuleBuild::run(const Sink& sink, int cancel_fd) {
-  const Console console{sink, cancel_fd};
+Tools ModuleBuild::tools(const Sink& sink, int cancel_fd, bool in_background) {
   output_.clear();
+  return Tools({.sink =
+                    [this, sink](std::string_view line) {
+                      output_ += line;
+                      if (sink) sink(line);
+                    },
+                .cancel_fd = cancel_fd,
+                .in_background = in_background});
+}
+
+Result<FastPath> ModuleBuild::fast_path() const { return FastPath::open(kernel_, mirror_); }
+
+Result<BuildResult> ModuleBuild::run(const Sink& sink, int cancel_fd) {
+  const Tools tools = this->tools(sink, cancel_fd, false);
+  if (!options_.fast || kernel_.kind != Kernel::Kind::kLibrary) return run_full(tools);
+  LKM_TRY(BuildResult fast, run_fast(tools));
+  if (fast.fast) return fast;
+  LKM_TRY(BuildResult full, run_full(tools));
+  full.why_full = std::move(fast.why_full);
+  return full;
+}
+
+Result<BuildResult> ModuleBuild::run_fast(const Tools& tools) {
+  LKM_TRY(const FastPath path, fast_path());
+  LKM_TRY(const UniqueFd locked, path.lock());
+  LKM_TRY(FastPath::Replay replay, path.replay(tools));
+  BuildResult result;
+  switch (replay.end) {
+    case FastPath::Replay::End::kRefused:
+      result.why_full = std::move(replay.why);
+      return result;
+    case FastPath::Replay::End::kErrors:
+      return build_failure(BuildCode::kCompile, fmt::format("build '{}'", folder().string()));
+    case FastPath::Replay::End::kBuilt:
+      break;
+  }
+  result.fast = true;
+  result.contents = std::move(replay.contents);
+  result.steps = std::move(replay.steps);
+  const auto started = Clock::now();
+  LKM_TRY(result.modules, find_modules(path.mirror()));
+  LKM_CHECK(link(result.modules, path.mirror(), tools));
+  result.steps.back().duration += Clock::now() - started;  // the .ko, and the plugin of it
+  result.warnings = output_;
+  return result;
+}
+
+Result<BuildResult> ModuleBuild::run_full(const Tools& tools) {
   BuildResult result;
   auto started = Clock::now();
   const auto end_step = [&](const char* name) {
@@ -113,11 +135,11 @@ Result<BuildResult> ModuleBuild::run(const Sink& sink, int cancel_fd) {
   }
   LKM_CHECK(mirror_.sync());
   end_step("copy");
-  LKM_CHECK(compile(console));
+  LKM_CHECK(compile(tools));
   end_step("compile");
-  LKM_TRY(result.modules, find_modules());
+  LKM_TRY(result.modules, find_modules(mirror_));
   if (kernel_.kind == Kernel::Kind::kLibrary) {
-    LKM_CHECK(link(result.modules, console));
+    LKM_CHECK(link(result.modules, mirror_, tools));
     end_step("link");
   }
   if (options_.compile_commands) {
@@ -126,11 +148,62 @@ Result<BuildResult> ModuleBuild::run(const Sink& sink, int cancel_fd) {
       log::debug("build", "{}", written.error().message());
     }
   }
+  if (options_.fast && kernel_.kind == Kernel::Kind::kLibrary) {
+    LKM_TRY(const FastPath path, fast_path());
+    LKM_TRY(result.contents, path.adopt());
+  }
   result.warnings = output_;
   return result;
 }
 
-Result<void> ModuleBuild::compile(const Console& console) {
+Result<Verdict> ModuleBuild::judge(const BuildResult& replayed, int cancel_fd) {
+  const Tools tools = this->tools({}, cancel_fd, true);
+  LKM_TRY(const FastPath path, fast_path());
+  Verdict verdict;
+  auto built = run_full(tools);
+  verdict.output = output_;
+  if (!built) {
+    if (!is_build_failure(built.error())) return Failure(built.error());
+    // Was it this source that it refused? A save meanwhile speaks for itself.
+    LKM_TRY(const std::string contents, path.contents_of(mirror_));
+    verdict.kind =
+        contents == replayed.contents ? Verdict::Kind::kRefuses : Verdict::Kind::kOutdated;
+    if (verdict.kind == Verdict::Kind::kRefuses) LKM_CHECK(path.distrust());
+    return verdict;
+  }
+  verdict.kbuild = std::move(*built);
+  if (verdict.kbuild.contents != replayed.contents) {
+    verdict.kind = Verdict::Kind::kOutdated;
+    return verdict;
+  }
+  std::map<std::string, const BuiltModule*> replays;
+  for (const BuiltModule& module : replayed.modules) replays[module.name] = &module;
+  for (const BuiltModule& module : verdict.kbuild.modules) {
+    const auto replay = replays.find(module.name);
+    if (replay == replays.end()) {
+      verdict.differences.push_back(module.name + " is missing");
+      continue;
+    }
+    if (replay->second->build_id == module.build_id) continue;
+    LKM_TRY(const auto differences, object_differences(replay->second->ko, module.ko));
+    for (const auto& difference : differences) {
+      verdict.differences.push_back(fmt::format("{}: {}", module.name, difference));
+    }
+  }
+  if (!verdict.differences.empty()) {
+    verdict.kind = Verdict::Kind::kDisagrees;
+    LKM_CHECK(path.distrust());
+  }
+  return verdict;
+}
+
+Result<void> ModuleBuild::prepare(int cancel_fd) {
+  const Tools tools = this->tools({}, cancel_fd, true);
+  LKM_TRY(const FastPath path, fast_path());
+  return path.prepare(tools);
+}
+
+Result<void> ModuleBuild::compile(const Tools& tools) {
   std::vector<std::string> command = {
       "make",
       "--silent",
@@ -143,24 +216,24 @@ Result<void> ModuleBuild::compile(const Console& console) {
       fmt::format("KCFLAGS=-g -ffile-prefix-map={}={}", mirror_.tree().native(),
                   mirror_.parent().native()),
   };
-  if (kernel_.kind == Kernel::Kind::kLibrary && is_installed("ccache")) {
+  if (kernel_.kind == Kernel::Kind::kLibrary && !find_program("ccache").empty()) {
     command.push_back(fmt::format("CC=ccache {}", kernel_.llvm ? "clang" : "gcc"));
   }
   command.emplace_back("modules");
-  LKM_TRY(const int status, run_tool(command, console));
+  LKM_TRY(const int status, tools.run(command, mirror_));
   if (status != 0) {
     return build_failure(BuildCode::kCompile, fmt::format("build '{}'", folder().string()));
   }
   return {};
 }
 
-Result<std::vector<BuiltModule>> ModuleBuild::find_modules() const {
-  const auto order = read_file(mirror_.folder() / "modules.order");
-  const auto files = parse_modules_order(order ? *order : "", mirror_.folder());
+Result<std::vector<BuiltModule>> ModuleBuild::find_modules(const Mirror& mirror) {
+  const auto order = read_file(mirror.folder() / "modules.order");
+  const auto files = parse_modules_order(order ? *order : "", mirror.folder());
   if (files.empty()) {
     return fail_hint(ENOENT, "a Kbuild file needs a line such as: obj-m := mycc.o",
                      "'{}' builds no module: its Kbuild or Makefile sets no obj-m",
-                     folder().string());
+                     mirror.source().string());
   }
   struct Found {
     BuiltModule module;
@@ -192,18 +265,19 @@ Result<std::vector<BuiltModule>> ModuleBuild::find_modules() const {
   return modules;
 }
 
-Result<void> ModuleBuild::link(std::vector<BuiltModule>& modules, const Console& console) {
+Result<void> ModuleBuild::link(std::vector<BuiltModule>& modules, const Mirror& mirror,
+                               const Tools& tools) {
   // Linked side by side under their plain names first: that is how the linker finds those of this
   // folder that another one depends on.
-  const fs::path linked = mirror_.root() / "linked";
+  const fs::path linked = mirror.root() / "linked";
   std::error_code error;
   fs::create_directories(linked, error);
   if (error) return fail(error.value(), "make the folder '{}'", linked.string());
   for (auto& module : modules) {
     const fs::path so = linked / (module.name + ".so");
-    LKM_TRY(const int status, run_tool({options_.linker.native(), module.ko.native(), so.native(),
-                                        "--image", kernel_.folder.native()},
-                                       console));
+    LKM_TRY(const int status, tools.run({options_.linker.native(), module.ko.native(), so.native(),
+                                         "--image", kernel_.folder.native()},
+                                        mirror));
     // The linker's exit status 3 is "cannot be linked"; others say that it could not do its work.
     if (status == 3) {
       return build_failure(BuildCode::kLink, fmt::format("link module '{}'", module.name));
@@ -219,82 +293,6 @@ Result<void> ModuleBuild::link(std::vector<BuiltModule>& modules, const Console&
     module.is_new = stored.is_new;
   }
   return {};
-}
-
-Result<int> ModuleBuild::run_tool(const std::vector<std::string>& command, const Console& console) {
-  Child::Options options{
-      .argv = command, .out = Child::Output::kPipe, .err = Child::Output::kWithOut};
-  // What a make or shell around us exports must not reach the kernel's make.
-  for (const char* name : {"MAKEFLAGS",
-                           "MFLAGS",
-                           "GNUMAKEFLAGS",
-                           "MAKELEVEL",
-                           "MAKEOVERRIDES",
-                           "ARCH",
-                           "CROSS_COMPILE",
-                           "CC",
-                           "LD",
-                           "LLVM",
-                           "O",
-                           "M",
-                           "V",
-                           "W",
-                           "C",
-                           "KCFLAGS",
-                           "KBUILD_OUTPUT",
-                           "KBUILD_EXTMOD",
-                           "KCONFIG_CONFIG",
-                           "KERNELRELEASE"}) {
-    options.environment[name] = std::nullopt;
-  }
-  auto started = Child::spawn(options);
-  if (!started) {
-    const int error = started.error().errno_value();
-    return Failure(
-        std::move(started.error())
-            .with_hint(error == ENOENT && command[0] == "make" ? "apt-get install make" : ""));
-  }
-  Child child = std::move(*started);
-
-  std::string partial;
-  for (;;) {
-    struct pollfd polls[2] = {{.fd = child.out().get(), .events = POLLIN, .revents = 0},
-                              {.fd = console.cancel_fd, .events = POLLIN, .revents = 0}};
-    if (::poll(polls, 2, -1) < 0) {
-      if (errno == EINTR) continue;
-      return fail(errno, "wait for '{}'", command[0]);
-    }
-    if (polls[1].revents != 0) {
-      // Asked to end, make removes the targets that are half made; killed, it would leave them, and
-      // take them for whole the next time.
-      LKM_CHECK(child.stop(std::chrono::seconds(5)));
-      return fail(ECANCELED, "build '{}'", folder().string());
-    }
-    char buffer[8192];
-    const ssize_t got = ::read(child.out().get(), buffer, sizeof buffer);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-    if (got < 0) return fail(errno, "read the output of '{}'", command[0]);
-    if (got == 0) break;
-    partial.append(buffer, static_cast<std::size_t>(got));
-    std::size_t begin = 0;
-    for (std::size_t end; (end = partial.find('\n', begin)) != std::string::npos; begin = end + 1) {
-      take_line(partial.substr(begin, end + 1 - begin), console);
-    }
-    partial.erase(0, begin);
-  }
-  if (!partial.empty()) take_line(partial + '\n', console);
-  LKM_TRY(const ExitStatus status, child.wait());
-  if (status.signal != 0) {
-    return fail(ECHILD, "'{}' was ended by signal {}", command[0], status.signal);
-  }
-  return status.code;
-}
-
-void ModuleBuild::take_line(std::string line, const Console& console) {
-  if (is_trace_of_make(line)) return;
-  line = mirror_.as_user_sees(std::move(line));
-  output_ += line;
-  if (console.sink) console.sink(line);
 }
 
 }  // namespace lkm

@@ -55,13 +55,14 @@ SourceKind source_kind(const std::string& operand) {
   return SourceKind::kName;
 }
 
-Result<ModuleBuild> builder(const fs::path& folder, const StackPlace& place) {
+Result<ModuleBuild> builder(const fs::path& folder, const StackPlace& place, Speed speed) {
   LKM_TRY(const auto home, home_folder());
   return ModuleBuild::open({.folder = folder,
                             .kernel = place.image,
                             .work = cache_folder() / "builds",
                             .plugins = place.folder.plugins(),
-                            .linker = home / "Kbuild" / "plugin"});
+                            .linker = home / "Kbuild" / "plugin",
+                            .fast = speed == Speed::kFast});
 }
 
 std::vector<Plugin> plugins_of(const BuildResult& built) {
@@ -72,19 +73,23 @@ std::vector<Plugin> plugins_of(const BuildResult& built) {
   return plugins;
 }
 
-Result<std::vector<Plugin>> make_plugins(const std::string& operand, const StackPlace& place,
-                                         Terminal& terminal) {
+Result<Made> make_plugins(const std::string& operand, const StackPlace& place, Terminal& terminal,
+                          Speed speed) {
+  Made made;
   if (source_kind(operand) == SourceKind::kFile) {
     LKM_TRY(auto plugin, import_file(operand, place));
-    return std::vector{std::move(plugin)};
+    made.plugins.push_back(std::move(plugin));
+    return made;
   }
-  LKM_TRY(auto build, builder(operand, place));
+  LKM_TRY(auto build, builder(operand, place, speed));
   terminal.transient(fmt::format("building {}", build.folder().string()));
   LKM_TRY(const auto interrupt, Interrupt::block());
-  LKM_TRY(const auto built,
+  LKM_TRY(made.built,
           build.run([&](std::string_view line) { terminal.note(line.substr(0, line.size() - 1)); },
                     interrupt.fd()));
-  return plugins_of(built);
+  made.plugins = plugins_of(made.built);
+  made.build = std::move(build);
+  return made;
 }
 
 int explain(Terminal& terminal, const Error& error) {
@@ -96,9 +101,11 @@ int explain(Terminal& terminal, const Error& error) {
   return is_build_failure(error) ? kBuildFailed : kFailed;
 }
 
-void drop_old_plugins(const control::StateFolder& folder, const Json& modules) {
-  std::set<fs::path> mapped;
-  for (const Json& module : modules) mapped.insert(module.value("path", ""));
+void drop_old_plugins(const control::StateFolder& folder, const Json& modules,
+                      const std::vector<Plugin>& kept) {
+  std::set<fs::path> needed;
+  for (const Plugin& plugin : kept) needed.insert(plugin.path);
+  for (const Json& module : modules) needed.insert(module.value("path", ""));
   // By module, then by generation: "mycc@12-<build id>.so" (toolkit/build/plugin_store.hpp).
   std::map<std::string, std::map<unsigned, fs::path>> files;
   std::error_code ignored;
@@ -113,7 +120,7 @@ void drop_old_plugins(const control::StateFolder& folder, const Json& modules) {
   for (auto& [name, builds] : files) {
     while (builds.size() > kPluginsKept) {
       const auto oldest = builds.begin();
-      if (!mapped.contains(oldest->second)) fs::remove(oldest->second, ignored);
+      if (!needed.contains(oldest->second)) fs::remove(oldest->second, ignored);
       builds.erase(oldest);
     }
   }

@@ -4,12 +4,55 @@
 #include "toolkit/net/units.hpp"
 
 namespace lkm::cli {
+namespace {
+
+// What the stack reports of a load or a swap. A step of its own is one more row.
+struct Reported {
+  const char* step;
+  const char* field;
+};
+constexpr Reported kReported[] = {
+    {"load", "load_ns"},         {"load", "map_ns"},          {"init", "init_ns"},
+    {"quiesce", "quiesce_ns"},   {"blackout", "blackout_ns"}, {"transfer", "transfer_ns"},
+    {"retire", "retire_ns"},
+};
+
+}  // namespace
 
 std::string swap_summary(const nlohmann::json& report) {
   const unsigned sockets = report.value("sockets", 0u);
   return fmt::format("blackout {}, {} socket{} moved ({} connected)",
                      format_duration(std::chrono::nanoseconds(report.value("blackout_ns", std::int64_t{0}))),
                      sockets, sockets == 1 ? "" : "s", report.value("established", 0u));
+}
+
+TimeLine time_line(const std::vector<BuildStep>& build, const nlohmann::json& report) {
+  TimeLine line;
+  for (const BuildStep& step : build) line.emplace_back(step.name, step.duration);
+  for (const auto& [step, field] : kReported) {
+    const auto at = report.find(field);
+    if (at != report.end()) line.emplace_back(step, std::chrono::nanoseconds(at->get<std::int64_t>()));
+  }
+  return line;
+}
+
+std::string to_text(const TimeLine& line) {
+  std::string text;
+  for (const auto& [step, duration] : line) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", step, format_duration(duration));
+  }
+  return text;
+}
+
+nlohmann::json to_json(const TimeLine& line) {
+  auto json = nlohmann::json::object();
+  for (const auto& [step, duration] : line) json[step + "_ns"] = duration.count();
+  return json;
+}
+
+std::string way_of(const BuildResult& built) {
+  if (built.fast) return "built by the fast path";
+  return built.why_full.empty() ? "built by Kbuild" : "built by Kbuild: " + built.why_full;
 }
 
 }  // namespace lkm::cli

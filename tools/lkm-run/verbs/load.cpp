@@ -33,11 +33,11 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
     return kDone;
   }
   LKM_TRY(const auto place, place_of(folder, client));
-  const auto plugins = make_plugins(what, place, terminal);
-  if (!plugins) return explain(terminal, plugins.error());
+  const auto made = make_plugins(what, place, terminal, Speed::kKbuild);
+  if (!made) return explain(terminal, made.error());
   // Parameters are for the last: the others are there because it depends on them.
-  for (const Plugin& plugin : *plugins) {
-    const bool last = &plugin == &plugins->back();
+  for (const Plugin& plugin : made->plugins) {
+    const bool last = &plugin == &made->plugins.back();
     LKM_CHECK(load_one(client, terminal, plugin.path, last ? *parameters : ""));
   }
   return kDone;

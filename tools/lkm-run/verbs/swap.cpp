@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <algorithm>
+
+#include "tools/lkm-run/interrupt.hpp"
+#include "tools/lkm-run/judge.hpp"
 #include "tools/lkm-run/module_source.hpp"
 #include "tools/lkm-run/stack_client.hpp"
 #include "tools/lkm-run/swap_report.hpp"
@@ -17,6 +21,66 @@ const Json* same_build(const Json& modules, const Plugin& plugin) {
   return nullptr;
 }
 
+// Puts the plugins in the place of what is loaded. The exit code.
+Result<int> swap_in(control::Client& client, const Made& made, const std::string& parameters,
+                    Terminal& terminal) {
+  for (const Plugin& plugin : made.plugins) {
+    const bool last = &plugin == &made.plugins.back();
+    LKM_TRY(const Json loaded, client.call("modules"));
+    if (const Json* module = same_build(loaded["modules"], plugin)) {
+      if (last && !parameters.empty()) {
+        return Failure(Error({}, fmt::format("{} is this very build; its parameters can be set as they are",
+                                             generation_name(*module)))
+                           .with_hint(fmt::format("echo VALUE > $(lkm-run mount)/sys/module/{}/parameters/PARAM",
+                                                  plugin.name)));
+      }
+      terminal.note(fmt::format("{} is this very build, nothing to swap", generation_name(*module)));
+      continue;
+    }
+    const auto report = call(client, terminal, "swap",
+                             {{"plugin", plugin.path.string()}, {"parameters", last ? parameters : ""}});
+    if (!report) {
+      terminal.error(report.error());
+      return report.error().code() == std::errc::connection_reset ? kFailed : kSwapFailed;
+    }
+    const TimeLine steps = time_line(made.built.steps, *report);
+    if (terminal.json()) {
+      terminal.object({{"swapped", *report}, {"steps", to_json(steps)}, {"fast", made.built.fast}});
+    } else {
+      terminal.line(fmt::format("{0}@{1} → {0}@{2}: {3}", plugin.name, report->value("from_generation", 0u),
+                                report->value("to_generation", 0u), swap_summary(*report)));
+      terminal.line(terminal.out(Paint::kDim, "  " + to_text(steps)));
+    }
+  }
+  return kDone;
+}
+
+// Kbuild's word on what was replayed; if it is another one, its build is swapped in.
+Result<int> judge(control::Client& client, Made made, const std::string& operand, Terminal& terminal) {
+  LKM_TRY(const auto interrupt, Interrupt::block());
+  terminal.transient("Kbuild looks it over");
+  auto verdict = made.build->judge(made.built, interrupt.fd());
+  if (!verdict) return explain(terminal, verdict.error());
+  switch (verdict->kind) {
+    case Verdict::Kind::kAgrees:
+      return kDone;
+    case Verdict::Kind::kOutdated:
+      terminal.note(fmt::format("{} was saved again meanwhile", operand));
+      return kDone;
+    case Verdict::Kind::kRefuses:
+      terminal.note(verdict->output);
+      terminal.error(Error({}, fmt::format("Kbuild does not build {}, which the fast path did", operand))
+                         .with_hint("put it right, and swap again"));
+      return kBuildFailed;
+    case Verdict::Kind::kDisagrees:
+      break;
+  }
+  terminal.error(verdict_error(*verdict, operand));
+  made.plugins = plugins_of(verdict->kbuild);
+  made.built = std::move(verdict->kbuild);
+  return swap_in(client, made, "", terminal);
+}
+
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
   const std::string& what = arguments.operand(0);
   const auto parameters = module_parameters(arguments.operands(), 1);
@@ -31,37 +95,17 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   LKM_TRY(const auto folder, state_folder(arguments));
   LKM_TRY(auto client, control::Client::connect(folder));
   LKM_TRY(const auto place, place_of(folder, client));
-  const auto plugins = make_plugins(what, place, terminal);
-  if (!plugins) return explain(terminal, plugins.error());
-  for (const Plugin& plugin : *plugins) {
-    const bool last = &plugin == &plugins->back();
-    LKM_TRY(const Json loaded, client.call("modules"));
-    if (const Json* module = same_build(loaded["modules"], plugin)) {
-      if (last && !parameters->empty()) {
-        return Failure(Error({}, fmt::format("{} is this very build; its parameters can be set as they are",
-                                             generation_name(*module)))
-                           .with_hint(fmt::format("echo VALUE > $(lkm-run mount)/sys/module/{}/parameters/PARAM",
-                                                  plugin.name)));
-      }
-      terminal.note(fmt::format("{} is this very build, nothing to swap", generation_name(*module)));
-      continue;
-    }
-    const auto report = call(client, terminal, "swap",
-                             {{"plugin", plugin.path.string()}, {"parameters", last ? *parameters : ""}});
-    if (!report) {
-      terminal.error(report.error());
-      return report.error().code() == std::errc::connection_reset ? kFailed : kSwapFailed;
-    }
-    if (terminal.json()) {
-      terminal.object({{"swapped", *report}});
-    } else {
-      terminal.line(fmt::format("{0}@{1} → {0}@{2}: {3}", plugin.name, report->value("from_generation", 0u),
-                                report->value("to_generation", 0u), swap_summary(*report)));
-    }
+  auto made = make_plugins(what, place, terminal, Speed::kFast);
+  if (!made) return explain(terminal, made.error());
+  const bool replayed = made->built.fast;
+  LKM_TRY(int code, swap_in(client, *made, *parameters, terminal));
+  if (replayed) {
+    LKM_TRY(const int judged, judge(client, std::move(*made), what, terminal));
+    code = std::max(code, judged);
   }
   LKM_TRY(const Json modules, client.call("modules"));
   drop_old_plugins(folder, modules["modules"]);
-  return kDone;
+  return code;
 }
 
 }  // namespace
@@ -76,6 +120,8 @@ const Verb kSwap = {
         "name while its connections go on: their sockets move to the new code and keep their windows. "
         "Parameters that are not given keep their present values. If the new build cannot be loaded, "
         "the old one serves on, and the exit status is 4.\n\n"
+        "After an edit of one source file, what Kbuild did last is replayed, if a watch has prepared it; "
+        "Kbuild itself then looks the result over, and if it makes something else, that is swapped in.\n\n"
         "The blackout is the longest time in which nothing else in the stack could run.",
     .options = {},
     .examples = {{"lkm-run swap ./mycc", "after an edit; lkm-run watch does it at each save"},

@@ -3,10 +3,12 @@
 #include <sys/stat.h>
 
 #include <ctime>
+#include <memory>
 
 #include "toolkit/net/units.hpp"
 #include "toolkit/watch/watcher.hpp"
 #include "tools/lkm-run/interrupt.hpp"
+#include "tools/lkm-run/judge.hpp"
 #include "tools/lkm-run/module_source.hpp"
 #include "tools/lkm-run/stack_client.hpp"
 #include "tools/lkm-run/swap_report.hpp"
@@ -51,6 +53,7 @@ class Session {
   }
 
   [[nodiscard]] const Watcher& watcher() const { return watcher_; }
+  [[nodiscard]] const Judge& judge() const { return *judge_; }
 
   /// Takes what the watcher has to report, if anything.
   void look() {
@@ -61,6 +64,14 @@ class Session {
       return terminal_.note(fmt::format("{} is gone; waiting for its return", watcher_.folder().string()));
     }
     apply(saved_at(watcher_.folder(), **change));
+  }
+
+  /// Takes what Kbuild has to say of a build that was replayed.
+  void hear() {
+    const auto verdict = judge_->take();
+    if (!verdict) return;
+    if (!*verdict) return terminal_.error(verdict->error());
+    if (const auto heard = try_hear(**verdict); !heard) terminal_.error(heard.error());
   }
 
   /// Builds, and loads or swaps what came of it. Whatever goes wrong is told, and watching goes on.
@@ -82,26 +93,59 @@ class Session {
         interrupt_(interrupt) {}
 
   Result<void> try_apply(WallClock::time_point saved) {
+    judge_->drop();
     const std::string folder = watcher_.folder().filename();
     // A connection for each save: the stack may have been ended and started again in between.
     LKM_TRY(auto client, control::Client::connect(stack_));
     LKM_TRY(const auto place, place_of(stack_, client));
-    LKM_TRY(auto build, builder(watcher_.folder(), place));
+    LKM_TRY(auto build, builder(watcher_.folder(), place, Speed::kFast));
     terminal_.transient(fmt::format("{} {}: building", clock_time(saved), folder));
     LKM_TRY(const auto built,
             build.run([&](std::string_view line) { terminal_.note(line.substr(0, line.size() - 1)); },
                       interrupt_.fd()));
     const auto built_at = WallClock::now();
+    const auto installed = install_all(client, built, saved, built_at);
+    // Kbuild has its say also on what did not load: perhaps that is why.
+    judge_->ask(std::move(build), built);
+    if (!built.fast) by_kbuild_ = plugins_of(built);
+    return installed;
+  }
+
+  Result<void> install_all(control::Client& client, const BuildResult& built, WallClock::time_point saved,
+                           WallClock::time_point built_at) {
     const auto plugins = plugins_of(built);
     for (const Plugin& plugin : plugins) {
       const bool last = &plugin == &plugins.back();
-      LKM_CHECK(install(client, plugin, last ? parameters_ : "", saved, built_at));
+      LKM_CHECK(install(client, plugin, last ? parameters_ : "", built, saved, built_at));
+    }
+    return {};
+  }
+
+  Result<void> try_hear(const Verdict& verdict) {
+    if (verdict.kind == Verdict::Kind::kOutdated) return {};  // the watcher reports that save
+    if (terminal_.json()) {
+      terminal_.object({{"judged", {{"serving", serving_}, {"agrees", verdict.kind == Verdict::Kind::kAgrees}}}});
+    }
+    if (verdict.kind == Verdict::Kind::kAgrees) {
+      by_kbuild_ = plugins_of(verdict.kbuild);
+      return {};
+    }
+    if (!verdict.output.empty()) terminal_.note(verdict.output.substr(0, verdict.output.size() - 1));
+    terminal_.error(verdict_error(verdict, watcher_.folder().filename()));
+    BuildResult kbuild = verdict.kbuild;
+    kbuild.why_full = "its word counts";
+    if (verdict.kind == Verdict::Kind::kDisagrees) by_kbuild_ = plugins_of(kbuild);
+    if (by_kbuild_.empty()) terminal_.note(fmt::format("{} serves on", serving_));
+    LKM_TRY(auto client, control::Client::connect(stack_));
+    for (const Plugin& plugin : by_kbuild_) {
+      LKM_CHECK(install(client, plugin, "", kbuild, WallClock::now(), WallClock::now()));
     }
     return {};
   }
 
   Result<void> install(control::Client& client, const Plugin& plugin, const std::string& parameters,
-                       WallClock::time_point saved, WallClock::time_point built_at) {
+                       const BuildResult& built, WallClock::time_point saved,
+                       WallClock::time_point built_at) {
     LKM_TRY(const Json modules, client.call("modules"));
     const Json* loaded = nullptr;
     for (const Json& module : modules["modules"]) {
@@ -111,7 +155,7 @@ class Session {
       LKM_TRY(const Json result, call(client, terminal_, "load",
                                       {{"what", plugin.path.string()}, {"parameters", parameters}}));
       serving_ = generation_name(result["module"]);
-      show(saved, {{"saved → built", built_at}, {"loaded", WallClock::now()}}, "", result);
+      show(saved, {{"saved → built", built_at}, {"loaded", WallClock::now()}}, "", built, result);
       return {};
     }
     serving_ = generation_name(*loaded);
@@ -128,28 +172,36 @@ class Session {
         asked_at + std::chrono::duration_cast<WallClock::duration>(std::chrono::nanoseconds(
                        report.value("map_ns", std::int64_t{0}) + report.value("init_ns", std::int64_t{0})));
     show(saved, {{"saved → built", built_at}, {"loaded", loaded_at}, {"swapped", swapped_at}},
-         "; " + swap_summary(report), report);
+         "; " + swap_summary(report), built, report);
     LKM_TRY(const Json now, client.call("modules"));
-    drop_old_plugins(stack_, now["modules"]);
+    drop_old_plugins(stack_, now["modules"], by_kbuild_);
     return {};
   }
 
-  // The time line of a save: milliseconds since the save, for each step.
-  void show(WallClock::time_point saved, const std::vector<std::pair<std::string, WallClock::time_point>>& steps,
-            const std::string& more, const Json& result) {
+  // The time line of a save: milliseconds since the save, for each stage; then what each step took.
+  void show(WallClock::time_point saved, const std::vector<std::pair<std::string, WallClock::time_point>>& stages,
+            const std::string& more, const BuildResult& built, const Json& result) {
     std::string text = fmt::format("{} {}: ", clock_time(saved),
                                    terminal_.out(Paint::kGood, terminal_.out(Paint::kBold, serving_)));
     Json times = Json::object();
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      const auto& [step, at] = steps[i];
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+      const auto& [stage, at] = stages[i];
       const std::chrono::nanoseconds since = at - saved;
-      text += fmt::format("{}{} {:.1f} ms", i ? " → " : "", step, static_cast<double>(since.count()) / 1e6);
-      times[i == 0 ? "built_ns" : step + "_ns"] = since.count();
+      text += fmt::format("{}{} {:.1f} ms", i ? " → " : "", stage, static_cast<double>(since.count()) / 1e6);
+      times[i == 0 ? "built_ns" : stage + "_ns"] = since.count();
     }
+    const TimeLine steps = time_line(built.steps, result);
     if (terminal_.json()) {
-      terminal_.object({{"save", {{"serving", serving_}, {"times", times}, {"result", result}}}});
+      terminal_.object({{"save",
+                         {{"serving", serving_},
+                          {"times", times},
+                          {"steps", to_json(steps)},
+                          {"fast", built.fast},
+                          {"why_full", built.why_full},
+                          {"result", result}}}});
     } else {
       terminal_.line(text + more);
+      terminal_.line(terminal_.out(Paint::kDim, fmt::format("  {}: {}", way_of(built), to_text(steps))));
     }
   }
 
@@ -159,6 +211,8 @@ class Session {
   Terminal& terminal_;
   Interrupt& interrupt_;
   std::string serving_;  // "mycc@3", once it is known
+  std::vector<Plugin> by_kbuild_;  // what Kbuild built last, or agreed to
+  std::unique_ptr<Judge> judge_ = std::make_unique<Judge>();
 };
 
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
@@ -191,11 +245,14 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
     std::vector<pollfd> fds = {{.fd = interrupt.fd(), .events = POLLIN, .revents = 0}};
     for (const Session& session : sessions) {
       fds.push_back({.fd = session.watcher().fd(), .events = POLLIN, .revents = 0});
+      fds.push_back({.fd = session.judge().fd(), .events = POLLIN, .revents = 0});
     }
     if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) return fail(errno, "wait for a save");
     if (fds[0].revents) return kInterrupted;
     for (std::size_t i = 0; i < sessions.size(); ++i) {
-      if (fds[i + 1].revents) sessions[i].look();
+      if (fds[2 * i + 1].revents) sessions[i].look();
+      // A save comes first; what Kbuild says of the build before it is dropped then.
+      if (fds[2 * i + 2].revents) sessions[i].hear();
     }
   }
 }
@@ -213,7 +270,11 @@ const Verb kWatch = {
         "swapped, in time since the save, and the blackout that other traffic saw.\n\n"
         "Sources that do not compile, or a module whose init fails, change nothing: the error is shown "
         "as the compiler or the kernel wrote it, and the old generation serves on. A save while "
-        "building is built next. Saves in a burst are built once.",
+        "building is built next. Saves in a burst are built once.\n\n"
+        "An edit of one source file takes the fast path: what Kbuild did last is replayed, with the leading "
+        "#include lines precompiled. Kbuild itself then builds the same in the background; if it makes "
+        "something else, you are told, and its build is swapped in. All other changes are built by Kbuild "
+        "at once. The second line of a save says which way it went and why, and what each step took.",
     .options = {},
     .examples = {{"lkm-run watch mycc", "until Ctrl-C"},
                  {"lkm-run watch mycc alpha=3", "with a module parameter at the first load"},
