@@ -54,9 +54,8 @@ TEST(Preamble, TurnsARecordedCommandIntoOneThatUsesIt) {
             "gcc -nostdinc -include /p/x.o.h -DA='\"x\"' -g -Winvalid-pch -c -o /t/x.o /t/x.c");
   EXPECT_EQ(commands.prepare,
             "gcc -nostdinc -DA='\"x\"' -g -iquote /t -x c-header -o /p/x.o.h.gch /p/x.o.h");
-  EXPECT_TRUE(commands.header.ends_with(
-      "#include \"/k/kconfig.h\"\n#include \"/build/rel.h\"\n#include <a.h>\n"))
-      << commands.header;
+  EXPECT_EQ(commands.header,
+            "#include \"/k/kconfig.h\"\n#include \"/build/rel.h\"\n#include <a.h>\n");
 }
 
 }  // namespace

@@ -295,9 +295,9 @@ std::string without_srcversion(std::string text) {
   return text;
 }
 
-// The text to precompile for a unit, under a first line that names all it is made of.
-std::string keyed(const std::string& key, const PreambleCommands& commands) {
-  return fmt::format("/* {} */\n{}", key, commands.header);
+// The first line of a text to precompile: names all that it is made of but its lines.
+std::string first_line(const std::string& key, const CompileStep& step) {
+  return fmt::format("/* {} {:016x} */\n", key, fnv1a(step.command));
 }
 
 }  // namespace
@@ -333,11 +333,12 @@ Result<FastPath::Replay> FastPath::build(const Unit* unit, const Tools& tools) c
         preamble_commands(unit->step.command, preamble_of(text), header, kernel_.build);
     LKM_TRY(const Facts adopted, adopted_facts());
     LKM_TRY(const std::string key, key_of_preambles(adopted));
+    const std::string first = first_line(key, unit->step);
     const auto prepared = read_file(header);
-    if (!prepared || !prepared->starts_with(fmt::format("/* {} */\n", key))) {
+    if (!prepared || !prepared->starts_with(first)) {
       return refuse(fmt::format("{} has no precompiled header yet", unit->source.native()));
     }
-    if (*prepared != keyed(key, commands)) {
+    if (*prepared != first + commands.header) {
       return refuse(fmt::format("the #include lines of {} changed", unit->source.native()));
     }
     if (::access((header.native() + ".gch").c_str(), R_OK) != 0) {
@@ -496,8 +497,8 @@ Result<void> FastPath::prepare(const Tools& tools) const {
     LKM_TRY(const std::string source, read_file(basis() / unit.source));
     LKM_TRY(const Facts adopted, adopted_facts());
     LKM_TRY(const std::string key, key_of_preambles(adopted));
-    text = keyed(key,
-                 preamble_commands(unit.step.command, preamble_of(source), header, kernel_.build));
+    text = first_line(key, unit.step) +
+           preamble_commands(unit.step.command, preamble_of(source), header, kernel_.build).header;
     if (const auto present = read_file(header); present && *present == text) return {};
     commands = preamble_commands(unit.step.command, preamble_of(source),
                                  scratch.path() / header.filename(), kernel_.build);
@@ -514,8 +515,11 @@ Result<void> FastPath::prepare(const Tools& tools) const {
   LKM_TRY(const std::string source, read_file(basis() / unit.source));
   LKM_TRY(const Facts adopted, adopted_facts());
   LKM_TRY(const std::string key, key_of_preambles(adopted));
+  LKM_TRY(const auto note, read_file(note_of(basis(), unit.object)));
+  unit.step = parse_cmd(note).value_or(CompileStep{});
   commands = preamble_commands(unit.step.command, preamble_of(source), header, kernel_.build);
-  if (keyed(key, commands) != text) return {};  // Kbuild has been there again
+  if (first_line(key, unit.step) + commands.header != text)
+    return {};  // Kbuild has been there again
   LKM_TRY(const Facts now, facts_now(adopted));
   LKM_TRY(const std::string key_now, key_of_preambles(now));
   if (key_now != key) return {};  // a save has changed what was being included

@@ -24,6 +24,10 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+// Niceness. Nobody waits for the judge; the next save is the faster for what is prepared by then.
+constexpr int kJudging = 19;
+constexpr int kPreparing = 5;
+
 enum class BuildCode { kCompile = 1, kLink };
 
 class BuildCategory : public std::error_category {
@@ -70,7 +74,7 @@ Result<ModuleBuild> ModuleBuild::open(Options options) {
   return ModuleBuild(std::move(options), std::move(kernel), std::move(mirror));
 }
 
-Tools ModuleBuild::tools(const Sink& sink, int cancel_fd, bool in_background) {
+Tools ModuleBuild::tools(const Sink& sink, int cancel_fd, int niceness) {
   output_.clear();
   return Tools({.sink =
                     [this, sink](std::string_view line) {
@@ -78,13 +82,13 @@ Tools ModuleBuild::tools(const Sink& sink, int cancel_fd, bool in_background) {
                       if (sink) sink(line);
                     },
                 .cancel_fd = cancel_fd,
-                .in_background = in_background});
+                .niceness = niceness});
 }
 
 Result<FastPath> ModuleBuild::fast_path() const { return FastPath::open(kernel_, mirror_); }
 
 Result<BuildResult> ModuleBuild::run(const Sink& sink, int cancel_fd) {
-  const Tools tools = this->tools(sink, cancel_fd, false);
+  const Tools tools = this->tools(sink, cancel_fd, 0);
   if (!options_.fast || kernel_.kind != Kernel::Kind::kLibrary) return run_full(tools);
   LKM_TRY(BuildResult fast, run_fast(tools));
   if (fast.fast) return fast;
@@ -157,7 +161,7 @@ Result<BuildResult> ModuleBuild::run_full(const Tools& tools) {
 }
 
 Result<Verdict> ModuleBuild::judge(const BuildResult& replayed, int cancel_fd) {
-  const Tools tools = this->tools({}, cancel_fd, true);
+  const Tools tools = this->tools({}, cancel_fd, kJudging);
   LKM_TRY(const FastPath path, fast_path());
   Verdict verdict;
   auto built = run_full(tools);
@@ -198,7 +202,7 @@ Result<Verdict> ModuleBuild::judge(const BuildResult& replayed, int cancel_fd) {
 }
 
 Result<void> ModuleBuild::prepare(int cancel_fd) {
-  const Tools tools = this->tools({}, cancel_fd, true);
+  const Tools tools = this->tools({}, cancel_fd, kPreparing);
   LKM_TRY(const FastPath path, fast_path());
   return path.prepare(tools);
 }

@@ -111,7 +111,7 @@ class ModuleBuild {
   ModuleBuild(Options options, Kernel kernel, Mirror mirror)
       : options_(std::move(options)), kernel_(std::move(kernel)), mirror_(std::move(mirror)) {}
 
-  Tools tools(const Sink& sink, int cancel_fd, bool in_background);
+  Tools tools(const Sink& sink, int cancel_fd, int niceness);
   Result<FastPath> fast_path() const;
   Result<BuildResult> run_fast(const Tools& tools);
   Result<BuildResult> run_full(const Tools& tools);

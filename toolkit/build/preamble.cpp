@@ -124,7 +124,8 @@ PreambleCommands preamble_commands(std::string_view recorded, std::string_view p
   const fs::path source(recorded.substr(recorded.rfind(' ') + 1));
 
   PreambleCommands commands;
-  commands.header = fmt::format("/* {} */\n{}{}", recorded, options.included, preamble);
+  commands.header = options.included;
+  commands.header += preamble;
   std::string prepare = options.kept;
   const std::string include = fmt::format(" -include {}", header.native());
   if (const std::size_t at = prepare.find(include); at != std::string::npos) {

@@ -83,7 +83,9 @@ Result<int> Tools::run_to(const Sink& sink, const std::vector<std::string>& comm
                          .directory = directory,
                          .out = Child::Output::kPipe,
                          .err = Child::Output::kWithOut};
-  if (options_.in_background) options.argv.insert(options.argv.begin(), {"nice", "-n", "19"});
+  if (options_.niceness != 0) {
+    options.argv.insert(options.argv.begin(), {"nice", "-n", std::to_string(options_.niceness)});
+  }
   for (const char* name : kOthersVariables) options.environment[name] = std::nullopt;
   auto started = Child::spawn(options);
   if (!started) {

@@ -23,8 +23,8 @@ class Tools {
   using Sink = std::function<void(std::string_view line)>;
   struct Options {
     Sink sink;
-    int cancel_fd = -1;          ///< readable: the build is to stop
-    bool in_background = false;  ///< at the lowest priority
+    int cancel_fd = -1;  ///< readable: the build is to stop
+    int niceness = 0;    ///< as of nice(1)
   };
 
   explicit Tools(Options options) : options_(std::move(options)) {}

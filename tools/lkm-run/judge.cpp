@@ -42,10 +42,10 @@ Judge::~Judge() {
   changed_.notify_one();
 }
 
-std::optional<Result<Verdict>> Judge::take() {
+Judge::News Judge::take() {
   const std::lock_guard lock(mutex_);
   lower(ready_);
-  return std::exchange(verdict_, std::nullopt);
+  return std::exchange(news_, {});
 }
 
 void Judge::ask(ModuleBuild build, BuildResult replayed) {
@@ -60,8 +60,7 @@ void Judge::ask(ModuleBuild build, BuildResult replayed) {
 void Judge::drop() {
   const std::lock_guard lock(mutex_);
   next_.reset();
-  verdict_.reset();
-  lower(ready_);
+  news_.verdict.reset();
   if (!judging_) return;
   dropped_ = true;
   raise(cancel_verdict_);
@@ -83,14 +82,17 @@ void Judge::work() {
       lock.lock();
       judging_ = false;
       if (dropped_ || ending_) continue;
-      verdict_ = std::move(verdict);
+      news_.verdict = std::move(verdict);
       raise(ready_);
     }
     lock.unlock();
-    if (const auto prepared = job.build.prepare(cancel_all_.get()); !prepared) {
-      log::debug("build", "{}", prepared.error().message());
-    }
+    const auto prepared = job.build.prepare(cancel_all_.get());
+    if (!prepared) log::debug("build", "{}", prepared.error().message());
     lock.lock();
+    if (prepared) {
+      news_.prepared = true;
+      raise(ready_);
+    }
   }
 }
 

@@ -24,8 +24,12 @@ class Judge {
 
   /// Readable when take() has something.
   [[nodiscard]] int fd() const { return ready_.get(); }
-  /// What Kbuild said, once; nullopt when it has said nothing yet.
-  std::optional<Result<Verdict>> take();
+  struct News {
+    std::optional<Result<Verdict>> verdict;
+    bool prepared = false;  ///< all is done that makes the next build fast
+  };
+  /// What there is since the last call.
+  News take();
 
   /// Has `replayed` judged, or after a full build (`replayed.fast` is false) only the header made.
   /// What was asked before, and has not come to an end, is dropped: the new build stands in its
@@ -51,7 +55,7 @@ class Judge {
   bool judging_ = false;
   bool dropped_ = false;  // what is being judged
   bool ending_ = false;
-  std::optional<Result<Verdict>> verdict_;
+  News news_;
   std::jthread thread_;  // the last member: it uses the others
 };
 

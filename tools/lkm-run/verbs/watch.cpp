@@ -68,10 +68,14 @@ class Session {
 
   /// Takes what Kbuild has to say of a build that was replayed.
   void hear() {
-    const auto verdict = judge_->take();
-    if (!verdict) return;
-    if (!*verdict) return terminal_.error(verdict->error());
-    if (const auto heard = try_hear(**verdict); !heard) terminal_.error(heard.error());
+    const auto news = judge_->take();
+    if (news.prepared && terminal_.json()) {
+      terminal_.object({{"prepared", {{"folder", watcher_.folder().string()}}}});
+    }
+    if (!news.verdict) return;
+    const Result<Verdict>& verdict = *news.verdict;
+    if (!verdict) return terminal_.error(verdict.error());
+    if (const auto heard = try_hear(*verdict); !heard) terminal_.error(heard.error());
   }
 
   /// Builds, and loads or swaps what came of it. Whatever goes wrong is told, and watching goes on.
