@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The meter of modules/xt_flowmeter, as a hook and as a match in a rule of the table "filter".
+#include <netinet/in.h>
+#include <sys/socket.h>
+// After <netinet/in.h>, which shares names with it.
+#include <linux/netfilter_ipv4/ip_tables.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "modules/xt_flowmeter/xt_flowmeter_user.h"
+#include "tests/modules/module_test.hpp"
+#include "tests/protocols/stack_test.hpp"
+#include "toolkit/net/links.hpp"
+
+namespace lkm {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct MeteredFlow {
+  unsigned protocol = 0;
+  std::string source, dest;
+  std::uint64_t packets = 0, bytes = 0, rate = 0;
+};
+
+struct Meter {
+  unsigned flows = 0;
+  std::uint64_t unmetered = 0;
+  std::vector<MeteredFlow> list;
+
+  [[nodiscard]] std::optional<MeteredFlow> find(const std::string& source,
+                                                const std::string& dest) const {
+    const auto found = std::ranges::find_if(
+        list, [&](const MeteredFlow& one) { return one.source == source && one.dest == dest; });
+    if (found == list.end()) return {};
+    return *found;
+  }
+};
+
+/// Runs `body` on a fiber in the netns.
+void in_netns(Stack& stack, const std::string& netns, const std::function<void()>& body) {
+  auto fiber = stack.spawn("in-netns", [&] {
+    ASSERT_TRUE(stack.netns_enter(netns));
+    body();
+  });
+  ASSERT_TRUE(fiber);
+  fiber->join();
+}
+
+class Flowmeter : public ModuleTest {
+ protected:
+  /// With a link between "left" and "right".
+  void run(const std::function<void(Stack&)>& body, const std::string& parameters = "") {
+    with("xt_flowmeter", [&](Stack& stack, const std::string& plugin) {
+      Links links(stack);
+      for (const char* netns : {"left", "right"}) {
+        ASSERT_TRUE(stack.netns_add(netns));
+        in_netns(stack, netns, [&] {
+          ASSERT_TRUE(stack.sysctl("net.ipv6.conf.default.router_solicitations", "0"));
+        });
+      }
+      const auto link = links.add({.a = "left", .b = "right", .delay = 1ms});
+      ASSERT_TRUE(link) << link.error().message();
+      stack.sleep_for(10s);  // what IPv6 says about its new addresses
+      // x_tables, which it depends on, comes by itself.
+      const auto module = stack.load(plugin, parameters);
+      ASSERT_TRUE(module) << module.error().message();
+      body(stack);
+    });
+  }
+};
+
+Meter meter(Stack& stack, const std::string& netns) {
+  Meter out;
+  in_netns(stack, netns, [&] {
+    const auto text = stack.read_file("/proc/thread-self/net/flowmeter");
+    ASSERT_TRUE(text) << text.error().message();
+    std::istringstream in(*text);
+    std::string word;
+    in >> word >> out.flows >> word >> out.unmetered;
+    std::getline(in, word);
+    std::getline(in, word);
+    for (MeteredFlow one;
+         in >> one.protocol >> one.source >> one.dest >> one.packets >> one.bytes >> one.rate;)
+      out.list.push_back(one);
+  });
+  EXPECT_EQ(out.flows, out.list.size());
+  return out;
+}
+
+/// One sender in "left" and one receiver in "right".
+struct Datagrams {
+  Datagrams(Stack& stack, const std::string& from, const std::string& to)
+      : family(static_cast<int>(IpPrefix::parse(to).value().family)),
+        sender(std::move(socket_in(stack, "left", family, SOCK_DGRAM).value())),
+        receiver(std::move(socket_in(stack, "right", family, SOCK_DGRAM).value())),
+        source(bind_any(sender, from).value()),
+        dest(bind_any(receiver, to).value()) {
+    const int large = 16 << 20;
+    EXPECT_EQ(receiver.set_option(SOL_SOCKET, SO_RCVBUFFORCE, large), 0);
+  }
+  void send(std::size_t payload) {
+    const std::string bytes(payload, 'u');
+    EXPECT_EQ(sender.call(SYS_sendto, bytes.data(), bytes.size(), 0, dest.get(), dest.length),
+              long(payload));
+  }
+  unsigned receive_all() {
+    char bytes[2000];
+    unsigned count = 0;
+    while (receiver.call(SYS_recvfrom, bytes, sizeof bytes, MSG_DONTWAIT, nullptr, nullptr) >= 0)
+      ++count;
+    return count;
+  }
+  int family;
+  StackFd sender, receiver;
+  SocketAddress source, dest;
+};
+
+TEST_F(Flowmeter, CountsEveryPacketOnceAtEachEnd) {
+  run([](Stack& stack) {
+    for (const auto& [from, to, header] :
+         {std::tuple("10.77.0.1", "10.77.0.2", 28U), {"fd6c:6b6d::1", "fd6c:6b6d::2", 48U}}) {
+      Datagrams one(stack, from, to), other(stack, from, to);
+      std::uint64_t bytes = 0;
+      for (unsigned i = 0; i < 500; ++i) {
+        one.send(i + 1);
+        bytes += i + 1 + header;
+        if (i % 5 == 0) other.send(100);
+        stack.sleep_for(1ms);
+      }
+      stack.sleep_for(10ms);
+      EXPECT_EQ(one.receive_all(), 500u);
+      for (const char* netns : {"left", "right"}) {
+        const Meter now = meter(stack, netns);
+        const auto first = now.find(one.source.str(), one.dest.str());
+        const auto second = now.find(other.source.str(), other.dest.str());
+        ASSERT_TRUE(first && second) << netns;
+        EXPECT_EQ(first->protocol, unsigned(IPPROTO_UDP));
+        EXPECT_EQ(first->packets, 500u);
+        EXPECT_EQ(first->bytes, bytes);
+        EXPECT_EQ(second->packets, 100u);
+        EXPECT_EQ(second->bytes, 100u * (100 + header));
+        EXPECT_EQ(now.unmetered, 0u);
+      }
+    }
+    EXPECT_EQ(meter(stack, "").flows, 0u) << "the first netns saw nothing";
+  });
+}
+
+TEST_F(Flowmeter, CountsLoopbackOnceAndTcpAsTheSocketDoes) {
+  run([](Stack& stack) {
+    const auto pair = connect_sockets(stack, "127.0.0.1", SOCK_STREAM, 0);
+    ASSERT_TRUE(pair);
+    expect_delivers(pair->client, pair->server, std::string(300'000, 't'));
+    SocketAddress client, server;
+    ASSERT_EQ(pair->client.call(SYS_getsockname, client.get(), &client.length), 0);
+    ASSERT_EQ(pair->client.call(SYS_getpeername, server.get(), &server.length), 0);
+    const auto info = tcp_state(pair->client);
+    ASSERT_TRUE(info);
+    EXPECT_EQ(info->retransmits, 0u);
+    const Meter now = meter(stack, "");
+    const auto forth = now.find(client.str(), server.str()),
+               back = now.find(server.str(), client.str());
+    ASSERT_TRUE(forth && back);
+    EXPECT_EQ(forth->protocol, unsigned(IPPROTO_TCP));
+    // All but the SYN have a header of 20 and 12 bytes, for the timestamp; the SYN 20 more, but 12.
+    EXPECT_EQ(forth->bytes, 300'000 + forth->packets * (20 + 32) + 8);
+    EXPECT_EQ(back->bytes, back->packets * (20 + 32) + 8);
+  });
+}
+
+TEST_F(Flowmeter, FollowsTheRate) {
+  run([](Stack& stack) {
+    Datagrams traffic(stack, "10.77.0.1", "10.77.0.2");
+    const auto rate = [&] {
+      return double(meter(stack, "right").find(traffic.source.str(), traffic.dest.str())->rate);
+    };
+    const auto send_for = [&](std::chrono::milliseconds time, std::chrono::milliseconds gap) {
+      for (auto left = time; left.count() > 0; left -= gap) {
+        traffic.send(972);
+        stack.sleep_for(gap);
+        traffic.receive_all();
+      }
+    };
+    send_for(10s, 10ms);
+    EXPECT_NEAR(rate(), 100'000, 4'000);
+    send_for(10s, 2ms);
+    EXPECT_NEAR(rate(), 500'000, 20'000);  // sleeps have a slack of 50 us
+    // A step takes its time: 7/8 to the eighth are 0.34.
+    send_for(1s, 10ms);
+    EXPECT_NEAR(rate(), 100'000 + 0.34 * 400'000, 30'000);
+    stack.sleep_for(20s);
+    EXPECT_LT(rate(), 10);
+  });
+}
+
+TEST_F(Flowmeter, ForgetsSilentFlowsAndKeepsItsLimit) {
+  run(
+      [](Stack& stack) {
+        std::vector<std::unique_ptr<Datagrams>> all;
+        for (int i = 0; i < 8; ++i) {
+          all.push_back(std::make_unique<Datagrams>(stack, "10.77.0.1", "10.77.0.2"));
+          all.back()->send(10);
+          all.back()->send(10);
+        }
+        stack.sleep_for(10ms);
+        Meter now = meter(stack, "right");
+        EXPECT_EQ(now.flows, 5u);
+        EXPECT_EQ(now.unmetered, 2u * 3);
+        for (const auto& one : all) EXPECT_EQ(one->receive_all(), 2u) << "it only counts";
+
+        // One goes on, the others are silent.
+        for (int i = 0; i < 40; ++i) {
+          all[0]->send(10);
+          stack.sleep_for(100ms);
+        }
+        now = meter(stack, "right");
+        EXPECT_EQ(now.flows, 1u);
+        EXPECT_EQ(now.find(all[0]->source.str(), all[0]->dest.str())->packets, 42u);
+        ASSERT_TRUE(stack.write_file("/sys/module/xt_flowmeter/parameters/max_flows", "6"));
+        for (const auto& one : all) one->send(10);
+        stack.sleep_for(10ms);
+        EXPECT_EQ(meter(stack, "right").flows, 6u);
+      },
+      "max_flows=5 idle_seconds=2");
+}
+
+/// The table "filter" of a netns with one rule in INPUT: -m flowmeter … -j DROP.
+class FilterTable {
+ public:
+  FilterTable(Stack& stack, const std::string& netns)
+      : socket_(std::move(socket_in(stack, netns, AF_INET, SOCK_RAW, IPPROTO_RAW).value())) {}
+
+  /// Replaces what is there; the result or -errno.
+  long set(const xt_flowmeter_info* rule) {
+    ipt_getinfo info{};
+    std::strcpy(info.name, "filter");
+    socklen_t length = sizeof info;
+    if (const long got = socket_.call(SYS_getsockopt, SOL_IP, IPT_SO_GET_INFO, &info, &length);
+        got < 0)
+      return got;
+    blob_.assign(sizeof(ipt_replace), '\0');
+    std::uint32_t count = 0;
+    const auto offset = [&] { return std::uint32_t(blob_.size() - sizeof(ipt_replace)); };
+    ipt_replace head{};
+    std::strcpy(head.name, "filter");
+    head.valid_hooks = info.valid_hooks;
+    for (const unsigned hook : {NF_INET_LOCAL_IN, NF_INET_FORWARD, NF_INET_LOCAL_OUT}) {
+      head.hook_entry[hook] = offset();
+      if (hook == NF_INET_LOCAL_IN && rule != nullptr) {
+        add(rule, -NF_DROP - 1);
+        ++count;
+      }
+      head.underflow[hook] = offset();
+      add(nullptr, -NF_ACCEPT - 1);
+      ++count;
+    }
+    add_error();
+    head.num_entries = ++count;
+    head.size = offset();
+    std::vector<xt_counters> old(info.num_entries);
+    head.num_counters = info.num_entries;
+    head.counters = old.data();
+    std::memcpy(blob_.data(), &head, sizeof head);
+    return socket_.call(SYS_setsockopt, SOL_IP, IPT_SO_SET_REPLACE, blob_.data(), blob_.size());
+  }
+
+  /// Packets that the rule has dropped.
+  std::uint64_t dropped() {
+    std::string answer(sizeof(ipt_get_entries) + blob_.size() - sizeof(ipt_replace), '\0');
+    ipt_get_entries head{};
+    std::strcpy(head.name, "filter");
+    head.size = std::uint32_t(blob_.size() - sizeof(ipt_replace));
+    std::memcpy(answer.data(), &head, sizeof head);
+    auto length = static_cast<socklen_t>(answer.size());
+    EXPECT_EQ(socket_.call(SYS_getsockopt, SOL_IP, IPT_SO_GET_ENTRIES, answer.data(), &length), 0);
+    ipt_entry entry;
+    std::memcpy(&entry, answer.data() + sizeof(ipt_get_entries), sizeof entry);
+    return entry.counters.pcnt;
+  }
+
+ private:
+  template <typename T>
+  void put(const T& part) {
+    const std::size_t at = blob_.size();
+    blob_.resize(at + XT_ALIGN(sizeof part), '\0');
+    std::memcpy(blob_.data() + at, &part, sizeof part);
+  }
+  void add(const xt_flowmeter_info* rule, int verdict) {
+    const std::size_t match = XT_ALIGN(sizeof(xt_entry_match)) + XT_ALIGN(sizeof *rule);
+    ipt_entry entry{};
+    entry.target_offset = std::uint16_t(sizeof entry + (rule != nullptr ? match : 0));
+    entry.next_offset = std::uint16_t(entry.target_offset + XT_ALIGN(sizeof(xt_standard_target)));
+    put(entry);
+    if (rule != nullptr) {
+      xt_entry_match head{};
+      head.u.user.match_size = std::uint16_t(match);
+      std::strcpy(head.u.user.name, "flowmeter");
+      put(head);
+      put(*rule);
+    }
+    xt_standard_target target{};
+    target.target.u.user.target_size = XT_ALIGN(sizeof target);
+    target.verdict = verdict;
+    put(target);
+  }
+  void add_error() {
+    ipt_entry entry{};
+    entry.target_offset = sizeof entry;
+    entry.next_offset = std::uint16_t(sizeof entry + XT_ALIGN(sizeof(xt_error_target)));
+    put(entry);
+    xt_error_target target{};
+    target.target.u.user.target_size = XT_ALIGN(sizeof target);
+    std::strcpy(target.target.u.user.name, XT_ERROR_TARGET);
+    std::strcpy(target.errorname, XT_ERROR_TARGET);
+    put(target);
+  }
+
+  StackFd socket_;
+  std::string blob_;
+};
+
+TEST_F(Flowmeter, ARuleDropsOnlyTheFastFlow) {
+  run([](Stack& stack) {
+    const auto tables = stack.load("iptable_filter");
+    ASSERT_TRUE(tables) << tables.error().message();
+    FilterTable filter(stack, "right");
+    const xt_flowmeter_info wrong{.rate = 1, .flags = 0x80};
+    EXPECT_EQ(filter.set(&wrong), -EINVAL);
+    const xt_flowmeter_info above{.rate = 50'000, .flags = 0};
+    ASSERT_EQ(filter.set(&above), 0);
+
+    Datagrams fast(stack, "10.77.0.1", "10.77.0.2"), slow(stack, "10.77.0.1", "10.77.0.2");
+    unsigned fast_sent = 0, slow_sent = 0;
+    for (int i = 0; i < 2000; ++i) {
+      fast.send(972), ++fast_sent;                   // 100 kB/s
+      if (i % 10 == 0) slow.send(972), ++slow_sent;  // 10 kB/s
+      stack.sleep_for(10ms);
+    }
+    const unsigned fast_got = fast.receive_all();
+    EXPECT_EQ(slow.receive_all(), slow_sent);
+    // Exactly what is missing was dropped by the rule, and metered all the same.
+    EXPECT_EQ(filter.dropped(), fast_sent - fast_got);
+    EXPECT_EQ(meter(stack, "right").find(fast.source.str(), fast.dest.str())->packets, fast_sent);
+    // 1 - (7/8)^n > 1/2 from the sixth slot on: some 70 packets are through, then none.
+    EXPECT_GT(fast_got, 50u);
+    EXPECT_LT(fast_got, 90u);
+
+    // Inverted, it drops the slow one; once the fast one is silent for a while, that too.
+    const xt_flowmeter_info below{.rate = 50'000, .flags = XT_FLOWMETER_INVERT};
+    ASSERT_EQ(filter.set(&below), 0);
+    fast.send(1);
+    slow.send(1);
+    stack.sleep_for(10s);
+    EXPECT_EQ(fast.receive_all(), 1u);
+    EXPECT_EQ(slow.receive_all(), 0u);
+    fast.send(1);
+    stack.sleep_for(10ms);
+    EXPECT_EQ(fast.receive_all(), 0u);
+  });
+}
+
+TEST_F(Flowmeter, StaysWhileARuleUsesItAndGoesThen) {
+  run([](Stack& stack) {
+    ASSERT_TRUE(stack.load("iptable_filter"));
+    FilterTable filter(stack, "right");
+    const xt_flowmeter_info above{.rate = 50'000, .flags = 0};
+    ASSERT_EQ(filter.set(&above), 0);
+    const auto refused = stack.unload("xt_flowmeter");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().errno_value(), EBUSY);
+    ASSERT_EQ(filter.set(nullptr), 0);
+
+    Datagrams traffic(stack, "10.77.0.1", "10.77.0.2");
+    traffic.send(100);
+    stack.sleep_for(10ms);
+    EXPECT_EQ(meter(stack, "right").flows, 1u);
+    const auto unloaded = stack.unload("xt_flowmeter");
+    EXPECT_TRUE(unloaded) << unloaded.error().message();
+    traffic.send(100);
+    stack.sleep_for(5s);  // no work is left that would run code which is gone
+    EXPECT_EQ(traffic.receive_all(), 2u);
+    in_netns(stack, "right",
+             [&] { EXPECT_FALSE(stack.read_file("/proc/thread-self/net/flowmeter")); });
+    EXPECT_EQ(filter.set(&above), -ENOENT) << "the match is unknown";
+  });
+}
+
+}  // namespace
+}  // namespace lkm
