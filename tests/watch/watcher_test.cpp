@@ -49,7 +49,7 @@ class WatcherTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(parent_); }
 
-  Watcher open(Watcher::Options options = {.quiet = 50ms, .bound = 10s}) {
+  Watcher open(Watcher::Options options = {.quiet = 50ms, .settled = 50ms, .bound = 10s}) {
     auto watcher = Watcher::open(folder_, options);
     EXPECT_TRUE(watcher) << watcher.error().message();
     return std::move(watcher.value());
@@ -233,7 +233,7 @@ TEST_F(WatcherTest, KeepsWhatChangesWhileTheCallerBuilds) {
 // -- bursts --------------------------------------------------------------------------------------
 
 TEST_F(WatcherTest, CoalescesABurstIntoOneReport) {
-  auto watcher = open({.quiet = 200ms, .bound = 20s});
+  auto watcher = open({.quiet = 200ms, .settled = 200ms, .bound = 20s});
   for (int save = 0; save < 200; ++save) {
     write_in_place(folder_ / "mycc.c", fmt::format("int save{};\n", save));
     write_in_place(folder_ / fmt::format("file{}.h", save % 3), fmt::format("// {}\n", save));
@@ -243,8 +243,27 @@ TEST_F(WatcherTest, CoalescesABurstIntoOneReport) {
   expect_nothing(watcher);
 }
 
+TEST_F(WatcherTest, DoesNotWaitLongForMoreWhenASaveIsWhole) {
+  auto watcher = open({.quiet = kDeadline * 2, .settled = 1ms, .bound = kDeadline * 2});
+  write_in_place(folder_ / "mycc.c", "int second;\n");
+  fs::permissions(folder_ / "mycc.c", fs::perms::owner_all);
+  expect_change(watcher, {"mycc.c"});
+  write_in_place(folder_ / "mycc.c~", "int third;\n");
+  fs::rename(folder_ / "mycc.c~", folder_ / "mycc.c");
+  expect_change(watcher, {"mycc.c"});
+}
+
+TEST_F(WatcherTest, WaitsForAFileThatWentAwayToComeBack) {
+  auto watcher = open({.quiet = kDeadline * 2, .settled = 1ms, .bound = kDeadline * 2});
+  fs::rename(folder_ / "mycc.c", folder_ / "mycc.c~");
+  write_in_place(folder_ / "Kbuild", "obj-m := mycc.o # as before\n");
+  expect_nothing(watcher);
+  write_in_place(folder_ / "mycc.c", "int second;\n");
+  expect_change(watcher, {"Kbuild", "mycc.c"});
+}
+
 TEST_F(WatcherTest, ReportsAtTheBoundWhileSavesGoOn) {
-  auto watcher = open({.quiet = 5s, .bound = 100ms});
+  auto watcher = open({.quiet = 5s, .settled = 5s, .bound = 100ms});
   std::atomic<bool> reported = false;
   std::jthread writer([&] {
     const auto deadline = Clock::now() + kDeadline;

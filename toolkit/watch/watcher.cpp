@@ -112,6 +112,7 @@ Result<std::optional<ChangeSet>> Watcher::next() {
   const bool overflowed = std::exchange(overflowed_, false);
   first_.reset();
   writing_.clear();
+  missing_.clear();
   LKM_CHECK(arm());
   LKM_TRY(Snapshot now, rescan());
 
@@ -146,6 +147,7 @@ void Watcher::take(const inotify_event& event) {
   if (event.mask & IN_Q_OVERFLOW) {
     overflowed_ = true;
     writing_.clear();  // a close may be among what was lost
+    whole_ = false;
     note_activity();
     return;
   }
@@ -153,6 +155,7 @@ void Watcher::take(const inotify_event& event) {
   if (watch == watches_.end()) return;  // removed meanwhile
   if (event.len == 0) {                 // the folder itself
     if (event.mask & IN_IGNORED) watches_.erase(watch);
+    whole_ = false;
     note_activity();
     return;
   }
@@ -162,6 +165,15 @@ void Watcher::take(const inotify_event& event) {
     writing_.emplace(event.wd, name);
   } else if (event.mask & (IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM)) {
     writing_.erase({event.wd, name});
+  }
+  if (event.mask & (IN_DELETE | IN_MOVED_FROM)) {
+    missing_.emplace(event.wd, name);
+  } else if (event.mask & (IN_CREATE | IN_MOVED_TO)) {
+    missing_.erase({event.wd, name});
+  }
+  // Permissions and times may be set after a file is whole.
+  if (!(event.mask & IN_ATTRIB)) {
+    whole_ = missing_.empty() && (event.mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) != 0;
   }
   note_activity();
 }
@@ -173,7 +185,8 @@ void Watcher::note_activity() {
 
 Watcher::Clock::time_point Watcher::due() const {
   const auto latest = *first_ + options_.bound;
-  return writing_.empty() ? std::min(last_ + options_.quiet, latest) : latest;
+  if (!writing_.empty()) return latest;
+  return std::min(last_ + (whole_ ? options_.settled : options_.quiet), latest);
 }
 
 Result<void> Watcher::arm() {

@@ -15,7 +15,9 @@
 // folder that is deleted and made again, a symlink turned elsewhere. It also means that a save (or
 // touch) which changes no byte is not reported: there is nothing new to build.
 //
-// A report comes after `quiet` without further events, so a burst is one report. While a file is
+// A report comes after `quiet` without further events, so a burst is one report. When what happened
+// last was that a file is whole, closed by its writer or renamed to its place, and none is missing
+// that was there, `settled` is enough: that is how a single save ends. While a file is
 // written but not yet closed, the quiet period does not count (truncate(2), and setting nothing but
 // the mtime, look like that too). Under steady events there is a report at the latest `bound` after
 // the first. Changes made while the caller builds are kept, and come at the next call.
@@ -62,6 +64,7 @@ class Watcher {
  public:
   struct Options {
     std::chrono::milliseconds quiet{50};
+    std::chrono::milliseconds settled{20};  ///< no longer than `quiet`
     std::chrono::milliseconds bound{1000};
   };
 
@@ -113,6 +116,8 @@ class Watcher {
   std::optional<Clock::time_point> first_;
   Clock::time_point last_;
   std::set<std::pair<int, std::string>> writing_;  // written, not yet closed
+  std::set<std::pair<int, std::string>> missing_;  // away, and not yet there again
+  bool whole_ = false;                             // the last event completed a file
   bool overflowed_ = false;
 };
 
