@@ -19,11 +19,11 @@ namespace {
 
 constexpr const char* kHelp =
     "Usage: lkm-bench --image DIR --source DIR [OPTION]...\n"
-    "Measures the library kernel against the host's, in turns and on one CPU.\n"
+    "Measures the library kernel against the host's, in turns and on one CPU (rebuild: on all).\n"
     "\n"
     "  --image DIR    the library kernel, as Kbuild/kernel prints it\n"
     "  --source DIR   top of the source tree\n"
-    "  --part NAME    only this one: boot, idle, fibers, threads, modules, save\n"
+    "  --part NAME    only this one: boot, idle, fibers, threads, modules, rebuild\n"
     "  --rounds N     of each measurement; the median counts (default 7)\n"
     "  --cpu N        bind to this CPU (default: the first allowed one)\n"
     "  --json         one object a line\n"
@@ -38,7 +38,7 @@ struct Part {
 
 constexpr Part kParts[] = {{"boot", boot_part, true},        {"idle", idle_part, false},
                            {"fibers", fibers_part, false},   {"threads", threads_part, false},
-                           {"modules", modules_part, false}, {"save", save_part, false}};
+                           {"modules", modules_part, false}, {"rebuild", rebuild_part, false}};
 
 Result<void> bind_to(int cpu) {
   cpu_set_t set;

@@ -21,12 +21,12 @@ struct Options {
 
 using Rows = std::vector<Row>;
 
-Result<Rows> boot_part(const Options& options);  ///< time to boot, once per call
-Result<Rows> idle_part(const Options& options);  ///< memory and CPU time of a stack with no work
-Result<Rows> fibers_part(const Options& options);  ///< ends are fibers, against the host
+Result<Rows> boot_part(const Options& options);     ///< time to boot, once per call
+Result<Rows> idle_part(const Options& options);     ///< memory and CPU time of a stack with no work
+Result<Rows> fibers_part(const Options& options);   ///< ends are fibers, against the host
 Result<Rows> threads_part(const Options& options);  ///< embedded mode, against the same
 Result<Rows> modules_part(const Options& options);  ///< load, unload, swap under 100 live flows
-Result<Rows> save_part(const Options& options);     ///< from a saved source to the swapped module
+Result<Rows> rebuild_part(const Options& options);  ///< from a saved source to the swapped module
 
 /// A stack of this image with the default options, running `body`.
 Result<Rows> with_stack(const Options& options, const std::function<Result<Rows>(Stack&)>& body);
