@@ -4,6 +4,7 @@
 
 #include <ctime>
 #include <memory>
+#include <utility>
 
 #include "toolkit/net/units.hpp"
 #include "toolkit/watch/watcher.hpp"
@@ -71,6 +72,9 @@ class Session {
     const auto news = judge_->take();
     if (news.prepared && terminal_.json()) {
       terminal_.object({{"prepared", {{"folder", watcher_.folder().string()}}}});
+    } else if (news.prepared && !std::exchange(told_prepared_, true)) {
+      terminal_.note(terminal_.err(Paint::kDim, fmt::format("{}: prepared for the fast path",
+                                                            watcher_.folder().filename().string())));
     }
     if (!news.verdict) return;
     const Result<Verdict>& verdict = *news.verdict;
@@ -216,6 +220,7 @@ class Session {
   Interrupt& interrupt_;
   std::string serving_;  // "mycc@3", once it is known
   std::vector<Plugin> by_kbuild_;  // what Kbuild built last, or agreed to
+  bool told_prepared_ = false;
   std::unique_ptr<Judge> judge_ = std::make_unique<Judge>();
 };
 
