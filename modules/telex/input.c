@@ -151,7 +151,9 @@ static void telex_take_ack(struct sock *sk, const struct telex_cb *cb)
 
 	if (acked || opened) {
 		ts->backoff = 0;
-		sk_stop_timer(sk, &sk->sk_timer);
+		/* In FIN-WAIT-2 nothing is left to send, and the timer waits for the peer's FIN. */
+		if (sk->sk_state != TCP_FIN_WAIT2)
+			sk_stop_timer(sk, &sk->sk_timer);
 	}
 	telex_push(sk);
 	if (!acked)
@@ -414,8 +416,7 @@ static bool telex_confirm_sent_rcv(struct sock *sk, const struct telex_cb *cb)
 {
 	struct telex_sock *ts = telex_sk(sk);
 
-	if (cb->ack != ts->snd_nxt || cb->type == TELEX_COOKIE || cb->type == TELEX_OPEN ||
-	    cb->type == TELEX_CONFIRM)
+	if (cb->ack != ts->snd_nxt || cb->type < TELEX_DATA || cb->type > TELEX_PROBE)
 		return false;
 	sk_stop_timer(sk, &sk->sk_timer);
 	ts->backoff = 0;

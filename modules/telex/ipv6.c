@@ -48,7 +48,7 @@ static void telex6_reply(struct net *net, const struct sk_buff *to, struct sk_bu
 		goto drop;
 	/* An address of one link needs the link; to others the way back may be another. */
 	if (ipv6_addr_type(&ip6h->saddr) & IPV6_ADDR_LINKLOCAL)
-		fl6.flowi6_oif = skb_dst(to)->dev->ifindex;
+		fl6.flowi6_oif = to->skb_iif; /* IP6CB() is overwritten by now */
 	dst = ip6_dst_lookup_flow(net, sk, &fl6, NULL);
 	if (IS_ERR(dst))
 		goto drop;
@@ -131,7 +131,7 @@ static void telex6_init_child(struct sock *child, const struct sock *listener,
 	child->sk_v6_rcv_saddr = ip6h->daddr;
 	np->saddr = ip6h->daddr;
 	if (ipv6_addr_type(&ip6h->saddr) & IPV6_ADDR_LINKLOCAL)
-		child->sk_bound_dev_if = inet6_iif(skb);
+		child->sk_bound_dev_if = skb->skb_iif; /* as in telex6_reply() */
 	inet_sk(child)->inet_saddr = LOOPBACK4_IPV6;
 	inet_sk(child)->inet_rcv_saddr = LOOPBACK4_IPV6;
 	inet_sk(child)->inet_daddr = LOOPBACK4_IPV6;

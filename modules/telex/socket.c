@@ -284,6 +284,7 @@ int telex_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, in
 	struct telex_sock *ts = telex_sk(sk);
 	size_t whole = 0, copied = 0;
 	struct sk_buff *skb, *next;
+	u32 window, granted;
 	bool end = false;
 	int err;
 
@@ -319,9 +320,10 @@ int telex_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, in
 	}
 	ts->rcv_messages--;
 
-	/* Say that there is room again, when the peer has used up half of what it knows of. */
-	if (sk->sk_state != TCP_CLOSE &&
-	    2 * (ts->rcv_edge - ts->rcv_nxt) <= telex_offered_window(sk))
+	/* Say that there is room again, once that is twice what the peer knows of. */
+	window = telex_offered_window(sk);
+	granted = ts->rcv_edge - ts->rcv_nxt;
+	if (sk->sk_state != TCP_CLOSE && window > granted && window >= 2 * granted)
 		telex_send_ack(sk);
 out:
 	release_sock(sk);
@@ -336,7 +338,7 @@ __poll_t telex_poll(struct file *file, struct socket *sock, poll_table *wait)
 	__poll_t mask = 0;
 
 	sock_poll_wait(file, sock, wait);
-	state = smp_load_acquire(&sk->sk_state);
+	state = READ_ONCE(sk->sk_state);
 	if (state == TCP_LISTEN)
 		return list_empty_careful(&ts->accept_queue) ? 0 : EPOLLIN | EPOLLRDNORM;
 
@@ -522,7 +524,10 @@ static void telex_send_fin(struct sock *sk)
 
 void telex_shutdown(struct sock *sk, int how)
 {
-	if (how & SEND_SHUTDOWN)
+	/* Before there is a connection it ends, as inet_shutdown() does it for TCP_SYN_SENT. */
+	if (sk->sk_state == TCP_SYN_RECV)
+		telex_abort(sk, 0);
+	else if (how & SEND_SHUTDOWN)
 		telex_send_fin(sk);
 }
 

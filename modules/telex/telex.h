@@ -41,8 +41,8 @@ struct telex_hdr {
 	__u8	type;
 	__u8	flags;
 	/*
-	 * Not at offset 6 or 16, where UDP and TCP have theirs: a device that knows those two
-	 * must not take a TELEX packet for one of them (skb_csum_hwoffload_help()).
+	 * Not at offset 6 or 16, where UDP and TCP have theirs: a device that knows those
+	 * must not take a TELEX packet for one (skb_csum_hwoffload_help()).
 	 */
 	__sum16	check;
 	__be16	reserved;	/* sent as 0, not looked at */
@@ -50,7 +50,7 @@ struct telex_hdr {
 
 enum telex_type {
 	TELEX_OPEN = 1,		/* client: asks for a cookie */
-	TELEX_COOKIE,		/* server: gives one, as its first sequence number; keeps no state */
+	TELEX_COOKIE,		/* server: gives one, as its first number; keeps no state */
 	TELEX_CONFIRM,		/* client: returns it; answered by an ACK */
 	TELEX_DATA,		/* takes a sequence number */
 	TELEX_FIN,		/* takes a sequence number: no data will follow */
@@ -136,9 +136,9 @@ static inline struct telex_sock *telex_sk(const struct sock *sk)
 }
 
 /*
- * Both sides have closed, and all has arrived: the socket stays a moment to answer a FIN that comes
- * again. It is FIN-WAIT-2 with the peer's FIN: the kernel takes a socket in TCP_TIME_WAIT for one of
- * TCP's small stand-ins (sk_fullsock()), and ours is whole.
+ * Both sides have closed, and all has arrived: the socket stays a moment to answer a FIN that
+ * comes again. It is FIN-WAIT-2 with the peer's FIN: the kernel takes a socket in TCP_TIME_WAIT for
+ * one of TCP's small stand-ins (sk_fullsock()), and ours is whole.
  */
 static inline bool telex_in_time_wait(const struct sock *sk)
 {

@@ -65,15 +65,21 @@ void telex_reduce_cwnd(struct telex_sock *ts)
 	ts->cwnd_count = 0;
 }
 
-/* RFC 5681, 3.1, and RFC 6298, 5.4 to 5.6: all in flight counts as lost, and cwnd begins anew. */
+/*
+ * RFC 5681, 3.1, and RFC 6298, 5.4 to 5.6: all in flight counts as lost, and slow start begins
+ * anew, up to half of what cwnd was before the first timeout.
+ */
 static void telex_timeout(struct sock *sk)
 {
 	struct telex_sock *ts = telex_sk(sk);
 	struct sk_buff *skb;
 
 	ts->timeouts++;
-	telex_reduce_cwnd(ts);
+	if (ts->retries == 1)
+		ts->ssthresh = max(ts->cwnd / 2, 2U);
 	ts->cwnd = 1;
+	ts->cwnd_count = 0;
+	ts->recover = ts->snd_una;
 	ts->lost_out = 0;
 	skb_queue_walk(&ts->rtx_queue, skb) {
 		TELEX_CB(skb)->lost = !TELEX_CB(skb)->sacked;

@@ -485,6 +485,98 @@ TEST_F(Telex, GoesOnInOneDirectionWhenTheOtherIsShut) {
   });
 }
 
+// The peer reads on, but never closes: nobody waits for its FIN for ever.
+TEST_F(Telex, ForgetsAClosedSocketWhosePeerStays) {
+  run([](Stack& stack) {
+    link(stack, {.delay = 5ms});
+    auto ends = connect_ends(stack);
+    ASSERT_TRUE(ends);
+    unsigned sent = 0;
+    for (int quiet = 0; quiet < 5; ++quiet, stack.sleep_for(100ms))
+      while (send(ends->client, message(sent), MSG_DONTWAIT) >= 0) ++sent;
+    ends->client.reset();
+    std::string text;
+    for (unsigned n = 0; n < sent; ++n)
+      ASSERT_EQ(receive(ends->server, text), long(message(n).size()));
+    EXPECT_EQ(receive(ends->server, text), 0);
+    stack.sleep_for(1s);
+    ASSERT_EQ(listing(stack, kLeft).size(), 1u);
+    EXPECT_EQ(listing(stack, kLeft)[0].find("FIN-WAIT-2"), 0u);
+    stack.sleep_for(61s);
+    EXPECT_EQ(listing(stack, kLeft).size(), 0u);
+    EXPECT_EQ(send(ends->server, "anyone?"), 7);
+    stack.sleep_for(50ms);
+    EXPECT_EQ(send(ends->server, "no"), -EPIPE);
+  });
+}
+
+TEST_F(Telex, ComesBackAfterAnOutage) {
+  run([](Stack& stack) {
+    link(stack, {.rate = 20'000'000, .delay = 10ms});
+    auto ends = connect_ends(stack);
+    ASSERT_TRUE(ends);
+    auto sender = stack.spawn("sender", [&] {
+      for (unsigned n = 0; n < 1000; ++n)
+        ASSERT_EQ(send(ends->client, message(n)), long(message(n).size()));
+    });
+    ASSERT_TRUE(sender);
+    std::string text;
+    unsigned n = 0;
+    for (; n < 200; ++n) ASSERT_EQ(receive(ends->server, text), long(message(n).size()));
+    auto net = Rtnl::open(stack, kLeft);
+    ASSERT_TRUE(net);
+    ASSERT_TRUE(net->qdisc_netem("link0", {.loss = 1}));
+    stack.sleep_for(5s);
+    ASSERT_TRUE(net->qdisc_netem("link0", {.delay = 10ms, .rate = 20'000'000}));
+    const StackTime start = stack.now();
+    for (; n < 1000; ++n) {
+      ASSERT_EQ(receive(ends->server, text), long(message(n).size()));
+      ASSERT_TRUE(text == message(n));
+    }
+    sender->join();
+    // The doubled timeout is 6.4 s at most; the 2 MB that are left take a second.
+    EXPECT_LT(stack.now() - start, 10s);
+    EXPECT_GE(info_of(ends->client).timeouts, 3u);
+  });
+}
+
+TEST_F(Telex, SpeaksOverAddressesOfOneLink) {
+  run([](Stack& stack) {
+    link(stack);
+    stack.sleep_for(3s);  // the addresses are checked first
+    std::string hex;
+    unsigned index = 0;
+    auto fiber = stack.spawn("addresses", [&] {
+      ASSERT_TRUE(stack.netns_enter(kRight));
+      std::istringstream in(stack.read_file("/proc/thread-self/net/if_inet6").value());
+      std::string address, number, rest;
+      while (in >> address >> number && std::getline(in, rest))
+        if (address.starts_with("fe80")) hex = address;
+    });
+    ASSERT_TRUE(fiber);
+    fiber->join();
+    ASSERT_EQ(hex.size(), 32u);
+    IpPrefix target = IpPrefix::parse("fe80::1").value();
+    for (std::size_t i = 0; i < 16; ++i)
+      target.bytes[i] = static_cast<std::uint8_t>(std::stoul(hex.substr(2 * i, 2), nullptr, 16));
+    auto net = Rtnl::open(stack, kLeft);
+    ASSERT_TRUE(net);
+    index = net->link_index("link0").value();
+
+    const StackFd listener = telex_socket(stack, kRight, IpFamily::kV6);
+    SocketAddress name = listen_on(listener, "::").value();
+    name = SocketAddress(target, name.port());
+    const StackFd client = telex_socket(stack, kLeft, IpFamily::kV6);
+    EXPECT_EQ(client.call(SYS_connect, name.get(), name.length), -EINVAL) << "which link?";
+    reinterpret_cast<sockaddr_in6*>(name.get())->sin6_scope_id = index;
+    ASSERT_EQ(client.call(SYS_connect, name.get(), name.length), 0);
+    const StackFd server(stack, static_cast<int>(listener.call(SYS_accept4, nullptr, nullptr, 0)));
+    ASSERT_TRUE(server);
+    expect_series(stack, client, server, 50);
+    expect_series(stack, server, client, 50);
+  });
+}
+
 TEST_F(Telex, StopsWhenTheWindowIsFullAndGoesOn) {
   run([](Stack& stack) {
     link(stack, {.delay = 5ms});
