@@ -183,14 +183,42 @@ TEST_F(ServerTest, InterruptsARequestWhoseClientHungUp) {
   EXPECT_TRUE(interrupted || testing::Test::IsSkipped());
 }
 
-TEST_F(ServerTest, ShowsTheLog) {
-  serve([&] {
+TEST_F(ServerTest, ShowsTheLogAndFollowsIt) {
+  const auto add_say = [](Server& server, Stack& stack) {
+    server.add("say", [&stack](Call&) -> Result<Json> {
+      // With its newline: a record without one may be continued (pr_cont()), so readers do not get it
+      // before the next one (kernel/printk/printk.c, vprintk_store()).
+      LKM_CHECK(stack.write_file("/dev/kmsg", "something new\n"));
+      return Json::object();
+    });
+  };
+  serve(add_say, [&] {
     auto client = connect();
     std::vector<std::string> lines;
     const auto keep = [&](const Json& event) { lines.push_back(event["log"]["text"]); };
     ASSERT_TRUE(client.call("log", {{"follow", false}}, keep));
     ASSERT_FALSE(lines.empty());
     EXPECT_TRUE(lines[0].starts_with("Linux version")) << lines[0];
+
+    auto follower = connect();
+    const std::size_t before = lines.size();
+    lines.clear();
+    ASSERT_TRUE(follower.start("log", {{"follow", true}}));
+    const auto wait_for = [&](const auto& enough) {
+      while (!enough()) {
+        pollfd readable{.fd = follower.fd(), .events = POLLIN, .revents = 0};
+        ASSERT_EQ(::poll(&readable, 1, 20000), 1);
+        ASSERT_TRUE(follower.poll(keep));
+      }
+    };
+    wait_for([&] { return lines.size() >= before; });
+    // Each is written to a stack that has gone idle with the reader waiting.
+    for (int i = 0; i < 20; ++i) {
+      const std::size_t old = lines.size();
+      ASSERT_TRUE(client.call("say"));
+      wait_for([&] { return lines.size() > old; });
+      EXPECT_EQ(lines.back(), "something new");
+    }
   });
 }
 
