@@ -66,7 +66,11 @@ class EditedModule {
   /// What lkm-run watch does in the background after a build: the header for the next one, or
   /// Kbuild's word on this one, which must be that it is the same.
   Result<void> settle() {
-    if (!built_.fast) return build_.prepare();
+    if (!built_.fast) {
+      LKM_TRY(const bool prepared, build_.prepare());
+      if (!prepared) return fail(EIO, "the module cannot take the fast path");
+      return {};
+    }
     LKM_TRY(const Verdict verdict, build_.judge(built_));
     if (verdict.kind != Verdict::Kind::kAgrees) return fail(EIO, "Kbuild does not agree");
     return {};

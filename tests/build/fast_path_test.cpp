@@ -78,12 +78,16 @@ class FastPathTest : public testing::Test {
     }
     return std::move(*result);
   }
+  static void prepare(ModuleBuild& build) {
+    const auto prepared = build.prepare();
+    ASSERT_TRUE(prepared) << prepared.error().message();
+    EXPECT_TRUE(*prepared);
+  }
   // Kbuild has built, and the next edit of what was edited last can be fast.
   ModuleBuild prepared() {
     auto build = open();
     EXPECT_FALSE(run(build).fast);
-    const auto prepared = build.prepare();
-    EXPECT_TRUE(prepared) << prepared.error().message();
+    prepare(build);
     return build;
   }
   static Verdict judge(ModuleBuild& build, const BuildResult& replayed) {
@@ -154,7 +158,7 @@ TEST_F(FastPathTest, LeavesToKbuildWhatItCannotVouchFor) {
     fs::remove(source_ / "second.h");
     auto build = open();
     run(build);
-    EXPECT_TRUE(build.prepare());
+    prepare(build);
     edit("the end", "an end");
     EXPECT_TRUE(run(build).fast);
     change();
@@ -253,7 +257,7 @@ TEST_F(FastPathTest, LinksAModuleOfSeveralSources) {
   write("second.c",
         "#include <linux/module.h>\nint second(void);\nint second(void) { return 2; }\n");
   run(build);
-  ASSERT_TRUE(build.prepare());
+  prepare(build);
   write("second.c",
         "#include <linux/module.h>\nint second(void);\nint second(void) { return 3; }\n");
   const auto fast = run(build);
@@ -263,7 +267,7 @@ TEST_F(FastPathTest, LinksAModuleOfSeveralSources) {
   edit("the end", "an end");
   const auto full = run(build);
   EXPECT_EQ(full.why_full, "first.c has no precompiled header yet");
-  ASSERT_TRUE(build.prepare());
+  prepare(build);
   edit("value = FIRST", "value = 9");
   EXPECT_TRUE(run(build).fast);
   // Kbuild's second.o, not that of some replay before.
@@ -272,12 +276,45 @@ TEST_F(FastPathTest, LinksAModuleOfSeveralSources) {
   EXPECT_EQ(run(build).why_full, "first.c, second.c changed together");
 }
 
+TEST_F(FastPathTest, KeepsAFileAwayThatAPrecompiledHeaderDoesNotSuit) {
+  // Included a second time, it gives something else.
+  write("first.h", "#ifdef FIRST\n#undef FIRST\n#define FIRST 2\n#else\n#define FIRST 1\n#endif\n");
+  auto build = open();
+  run(build);
+  const auto prepared = build.prepare();
+  ASSERT_TRUE(prepared) << prepared.error().message();
+  EXPECT_FALSE(*prepared);
+  edit("the end", "an end");
+  EXPECT_EQ(run(build).why_full, "a precompiled header does not suit first.c");
+}
+
+TEST_F(FastPathTest, KeepsTheHeadersUsedLast) {
+  // Eight that were used before this one.
+  const fs::path others = dir_.path() / "work";
+  for (int i = 0; i < 8; ++i) {
+    const fs::path folder = others / fmt::format("other-{}/fast/preamble", i);
+    fs::create_directories(folder);
+    ASSERT_TRUE(replace_file(folder / "x.o.h", ""));
+    ASSERT_TRUE(replace_file(folder / "x.o.h.gch", ""));
+    fs::last_write_time(folder / "x.o.h.gch",
+                        fs::file_time_type::clock::now() - std::chrono::hours(i == 3 ? 100 : 1));
+  }
+  auto build = prepared();
+  for (int i = 0; i < 8; ++i) {
+    const fs::path folder = others / fmt::format("other-{}/fast/preamble", i);
+    EXPECT_EQ(fs::exists(folder / "x.o.h"), i != 3) << i;
+    EXPECT_EQ(fs::exists(folder / "x.o.h.gch"), i != 3) << i;
+  }
+  edit("the end", "an end");
+  EXPECT_TRUE(run(build).fast);
+}
+
 TEST_F(FastPathTest, BelievesKbuildWhenItDisagrees) {
   write("Kbuild", "obj-m := first.o\nccflags-y := -DBUILT=$(shell date +%N | sed s/^0*//)\n");
   edit("value = FIRST", "value = BUILT");
   auto build = open();
   run(build);
-  ASSERT_TRUE(build.prepare());
+  prepare(build);
   edit("value = FIRST", "value = BUILT + 1");
   const auto fast = run(build);
   ASSERT_TRUE(fast.fast) << fast.why_full;
@@ -286,14 +323,14 @@ TEST_F(FastPathTest, BelievesKbuildWhenItDisagrees) {
   EXPECT_EQ(verdict.differences, Names{"first: section .data"});
   EXPECT_NE(verdict.kbuild.modules.at(0).plugin, fast.modules.at(0).plugin);
   // Once bitten …
-  ASSERT_TRUE(build.prepare());
+  prepare(build);
   edit("value = FIRST", "value = BUILT + 2");
   EXPECT_EQ(run(build).why_full, "Kbuild did not agree the last time");
   // … until the cause may be gone.
   write("Kbuild", "obj-m := first.o\n");
   write("first.c", kSource);
   run(build);
-  ASSERT_TRUE(build.prepare());
+  prepare(build);
   edit("value = FIRST", "value = 3");
   const auto again = run(build);
   EXPECT_TRUE(again.fast) << again.why_full;

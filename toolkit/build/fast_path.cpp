@@ -21,6 +21,8 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+constexpr std::size_t kPreamblesKept = 8;  // 90 MB each
+
 constexpr std::string_view kFile = "file ";      // of the folder: a hash of its bytes
 constexpr std::string_view kHeader = "header ";  // elsewhere: size and time
 
@@ -344,6 +346,8 @@ Result<FastPath::Replay> FastPath::build(const Unit* unit, const Tools& tools) c
     if (::access((header.native() + ".gch").c_str(), R_OK) != 0) {
       return refuse(fmt::format("a precompiled header does not suit {}", unit->source.native()));
     }
+    std::error_code ignored;  // used last: see drop_old_preambles()
+    fs::last_write_time(header.native() + ".gch", fs::file_time_type::clock::now(), ignored);
     LKM_TRY(const int status,
             tools.run_silently(shell(commands.compile), mirror_, kernel_.build, said));
     if (!is_about(said, source)) {
@@ -474,8 +478,8 @@ Result<std::string> FastPath::key_of_preambles(const Facts& facts) const {
   return hash_of(facts, sources, false);
 }
 
-Result<void> FastPath::prepare(const Tools& tools) const {
-  if (kernel_.llvm) return {};
+Result<bool> FastPath::prepare(const Tools& tools) const {
+  if (kernel_.llvm) return false;
   std::string text;
   PreambleCommands commands;
   Unit unit;
@@ -491,7 +495,7 @@ Result<void> FastPath::prepare(const Tools& tools) const {
     const auto newest = std::max_element(all.begin(), all.end(), [&](const Unit& a, const Unit& b) {
       return changed_at(a) < changed_at(b);
     });
-    if (newest == all.end() || newest->source.extension() != ".c" || !newest->alone) return {};
+    if (newest == all.end() || newest->source.extension() != ".c" || !newest->alone) return false;
     unit = *newest;
     header = unit.header(mirror_.root());
     LKM_TRY(const std::string source, read_file(basis() / unit.source));
@@ -499,7 +503,9 @@ Result<void> FastPath::prepare(const Tools& tools) const {
     LKM_TRY(const std::string key, key_of_preambles(adopted));
     text = first_line(key, unit.step) +
            preamble_commands(unit.step.command, preamble_of(source), header, kernel_.build).header;
-    if (const auto present = read_file(header); present && *present == text) return {};
+    if (const auto present = read_file(header); present && *present == text) {
+      return ::access((header.native() + ".gch").c_str(), R_OK) == 0;
+    }
     commands = preamble_commands(unit.step.command, preamble_of(source),
                                  scratch.path() / header.filename(), kernel_.build);
   }
@@ -519,15 +525,15 @@ Result<void> FastPath::prepare(const Tools& tools) const {
   unit.step = parse_cmd(note).value_or(CompileStep{});
   commands = preamble_commands(unit.step.command, preamble_of(source), header, kernel_.build);
   if (first_line(key, unit.step) + commands.header != text)
-    return {};  // Kbuild has been there again
+    return false;  // Kbuild has been there again
   LKM_TRY(const Facts now, facts_now(adopted));
   LKM_TRY(const std::string key_now, key_of_preambles(now));
-  if (key_now != key) return {};  // a save has changed what was being included
+  if (key_now != key) return false;  // a save has changed what was being included
   LKM_CHECK(make_folder(header.parent_path()));
   std::error_code error;
   fs::remove(header.native() + ".gch", error);
   LKM_CHECK(replace_file(header, text));
-  if (status != 0) return {};
+  if (status != 0) return false;
   fs::rename(made.native() + ".gch", header.native() + ".gch", error);
   if (error) return fail(error.value(), "make '{}.gch'", header.string());
   // The proof: with it, the source gives the object that Kbuild made of it. The copy's source is
@@ -542,7 +548,28 @@ Result<void> FastPath::prepare(const Tools& tools) const {
     same = differences.empty();
   }
   if (!same) fs::remove(header.native() + ".gch", error);
-  return {};
+  drop_old_preambles();
+  return same;
+}
+
+void FastPath::drop_old_preambles() const {
+  std::error_code error;
+  std::vector<std::pair<fs::file_time_type, fs::path>> headers;
+  // <work>/<folder>/fast/preamble/x.o.h.gch
+  const fs::path work = mirror_.root().parent_path().parent_path();
+  for (const auto& folder : fs::directory_iterator(work, error)) {
+    std::error_code none;
+    for (const auto& file : fs::directory_iterator(folder.path() / "fast" / "preamble", none)) {
+      if (file.path().extension() != ".gch") continue;
+      headers.emplace_back(fs::last_write_time(file.path(), none), file.path());
+    }
+  }
+  std::sort(headers.begin(), headers.end());
+  for (std::size_t i = 0; i + kPreamblesKept < headers.size(); ++i) {
+    // The text first: a text without its header says that none suits.
+    fs::remove(fs::path(headers[i].second).replace_extension(), error);
+    fs::remove(headers[i].second, error);
+  }
 }
 
 }  // namespace lkm

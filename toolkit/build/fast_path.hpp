@@ -71,11 +71,12 @@ class FastPath {
   /// What Replay::contents says for the files that a copy holds.
   Result<std::string> contents_of(const Mirror& mirror) const;
 
-  /// Makes the precompiled header for a source file of the folder: "mycc.c", or that which was
-  /// changed last. Nothing is done when it is there already. It is kept when the object that comes
-  /// of it is the one that Kbuild made; else the file stays off the fast path until its #include
-  /// lines or the headers change. Takes a second or two.
-  Result<void> prepare(const Tools& tools) const;
+  /// Makes the precompiled header for the source file of the folder that was changed last, which
+  /// takes a second or two; nothing is done when it is there already. It is kept when the object
+  /// that comes of it is the one that Kbuild made; else the file stays off the fast path until its
+  /// #include lines or the headers change. True when the next edit of that file can be replayed.
+  /// Headers are large: of all folders beside this one, the eight used last stay.
+  Result<bool> prepare(const Tools& tools) const;
 
   /// A replay gave something else than Kbuild: refuse until the Kbuild files change.
   Result<void> distrust() const;
@@ -100,6 +101,7 @@ class FastPath {
   Result<std::set<std::string>> names_of_sources() const;
   Result<std::string> key_of_preambles(const Facts& facts) const;
   Result<void> restore() const;
+  void drop_old_preambles() const;
   Result<Replay> build(const Unit* unit, const Tools& tools) const;
 
   Kernel kernel_;

@@ -201,7 +201,8 @@ Result<Verdict> ModuleBuild::judge(const BuildResult& replayed, int cancel_fd) {
   return verdict;
 }
 
-Result<void> ModuleBuild::prepare(int cancel_fd) {
+Result<bool> ModuleBuild::prepare(int cancel_fd) {
+  if (!options_.fast || kernel_.kind != Kernel::Kind::kLibrary) return false;
   const Tools tools = this->tools({}, cancel_fd, kPreparing);
   LKM_TRY(const FastPath path, fast_path());
   return path.prepare(tools);

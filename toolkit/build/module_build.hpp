@@ -99,7 +99,7 @@ class ModuleBuild {
   Result<Verdict> judge(const BuildResult& replayed, int cancel_fd = -1);
 
   /// Makes the next run() fast, at low priority: see FastPath::prepare(). As judge() else.
-  Result<void> prepare(int cancel_fd = -1);
+  Result<bool> prepare(int cancel_fd = -1);
 
   /// All that the tools printed in the last run.
   [[nodiscard]] const std::string& output() const { return output_; }

@@ -89,7 +89,7 @@ void Judge::work() {
     const auto prepared = job.build.prepare(cancel_all_.get());
     if (!prepared) log::debug("build", "{}", prepared.error().message());
     lock.lock();
-    if (prepared) {
+    if (prepared && *prepared) {
       news_.prepared = true;
       raise(ready_);
     }

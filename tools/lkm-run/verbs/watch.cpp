@@ -62,6 +62,7 @@ class Session {
     if (!change) return terminal_.error(change.error());
     if (!*change) return;
     if ((*change)->kind == ChangeSet::Kind::kGone) {
+      judge_->drop();
       return terminal_.note(fmt::format("{} is gone; waiting for its return", watcher_.folder().string()));
     }
     apply(saved_at(watcher_.folder(), **change));
