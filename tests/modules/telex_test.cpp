@@ -160,7 +160,10 @@ TEST_F(Telex, CarriesVerifiedFlowsInBothFamilies) {
                           .server = back ? kLeft : kRight,
                           .transport = Transport::kTelex,
                           .family = family};
-        expect_intact(stack, {.route = route, .bytes = 4 << 20});
+        const FlowReport report = expect_intact(stack, {.route = route, .bytes = 4 << 20});
+        ASSERT_TRUE(report.tcp);
+        EXPECT_GT(report.tcp->retransmits, 0u);
+        EXPECT_GT(report.tcp->rtt, 8ms);
         expect_intact(stack, {.kind = FlowKind::kRequests, .route = route, .requests = 50});
       }
     }

@@ -42,6 +42,14 @@ std::string how_to_get(Transport transport) {
   return "";
 }
 
+/// A state of struct tcp_info, as ss(8) calls it.
+const char* state_name(unsigned state) {
+  static constexpr const char* kStates[] = {
+      "UNKNOWN", "ESTABLISHED", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2",  "TIME-WAIT",
+      "CLOSED",  "CLOSE-WAIT",  "LAST-ACK", "LISTEN",   "CLOSING",    "NEW-SYN-RECV"};
+  return state < std::size(kStates) ? kStates[state] : kStates[0];
+}
+
 Failure failure(long result, const std::string& what) {
   return fail(static_cast<int>(-result), "{}", what);
 }
@@ -163,15 +171,33 @@ Result<Connection> connect_route(Stack& stack, const Route& route) {
   return made;
 }
 
+namespace {
+
+// TELEX has no minimum of the round-trip time, and no pacing.
+std::optional<TcpState> telex_state(const StackFd& socket) {
+  telex_info info{};
+  socklen_t length = sizeof info;
+  if (socket.call(SYS_getsockopt, SOL_TELEX, TELEX_INFO, &info, &length) < 0) return std::nullopt;
+  TcpState out;
+  out.state = state_name(info.state);
+  out.cwnd = info.cwnd;
+  out.ssthresh = info.ssthresh;
+  out.mss = info.mss;
+  out.rtt = std::chrono::microseconds(info.srtt_us);
+  out.rtt_variation = std::chrono::microseconds(info.rttvar_us);
+  out.retransmits = info.retransmits;
+  return out;
+}
+
+}  // namespace
+
 std::optional<TcpState> tcp_state(const StackFd& socket) {
-  static constexpr const char* kStates[] = {
-      "UNKNOWN", "ESTABLISHED", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2",  "TIME-WAIT",
-      "CLOSED",  "CLOSE-WAIT",  "LAST-ACK", "LISTEN",   "CLOSING",    "NEW-SYN-RECV"};
   tcp_info info{};
   socklen_t length = sizeof info;
-  if (socket.call(SYS_getsockopt, IPPROTO_TCP, TCP_INFO, &info, &length) < 0) return std::nullopt;
+  if (socket.call(SYS_getsockopt, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+    return telex_state(socket);
   TcpState out;
-  out.state = info.tcpi_state < std::size(kStates) ? kStates[info.tcpi_state] : kStates[0];
+  out.state = state_name(info.tcpi_state);
   out.cwnd = info.tcpi_snd_cwnd;
   out.ssthresh = info.tcpi_snd_ssthresh;
   out.mss = info.tcpi_snd_mss;

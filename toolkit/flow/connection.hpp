@@ -42,7 +42,8 @@ struct Connection {
 /// congestion control or the protocol is not there; ETIMEDOUT after 10 s of stack time.
 Result<Connection> connect_route(Stack& stack, const Route& route);
 
-/// struct tcp_info (Linux uapi/linux/tcp.h), the part that tells how a connection fares.
+/// struct tcp_info (Linux uapi/linux/tcp.h), the part that tells how a connection fares. TELEX tells
+/// the same, but for min_rtt and the rates.
 struct TcpState {
   std::string state;           ///< "ESTABLISHED", as in ss(8)
   std::uint32_t cwnd = 0;      ///< segments
@@ -56,7 +57,7 @@ struct TcpState {
   std::uint64_t delivery_rate = 0;  ///< bit/s
 };
 
-/// Empty for a socket that is not TCP's.
+/// Empty for a socket that is neither TCP's nor TELEX's.
 std::optional<TcpState> tcp_state(const StackFd& socket);
 /// Name of the congestion control in use (getsockopt(TCP_CONGESTION)); "" for other protocols.
 std::string tcp_control(const StackFd& socket);
