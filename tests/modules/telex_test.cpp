@@ -774,6 +774,112 @@ TEST_F(Telex, StaysWhileItHasSocketsAndGoesThen) {
   });
 }
 
+// Many connections at once that end in every way, over a bad link: what is delivered is right.
+TEST_F(Telex, EndsInEveryWayUnderAStorm) {
+  run([](Stack& stack) {
+    link(stack, {.rate = 50'000'000, .delay = 3ms, .jitter = 2ms, .loss = 0.05});
+    const StackFd listener = telex_socket(stack, kRight);
+    const auto name = listen_on(listener, "10.77.0.2", 5);
+    ASSERT_TRUE(name);
+    // Messages begin with their number in the connection, from the first on without a gap.
+    const auto numbered = [](unsigned n) { return std::to_string(n) + ' ' + message(n); };
+    unsigned delivered = 0;
+    // A RESET may be lost, and then nobody says anything any more: there is no keepalive.
+    const timeval patience{.tv_sec = 100, .tv_usec = 0};
+    const auto serve = [&](StackFd socket, unsigned seed) {
+      std::mt19937 random(seed);
+      const unsigned most = random() % 60;
+      std::string text;
+      ASSERT_EQ(socket.set_option(SOL_SOCKET, SO_RCVTIMEO, patience), 0);
+      for (unsigned n = 0; n < most; ++n) {
+        if (receive(socket, text) <= 0) break;
+        ASSERT_TRUE(text == numbered(n)) << n;
+        ++delivered;
+        if (random() % 4 == 0 && send(socket, text) < 0) break;
+      }
+      if (random() % 3 == 0) socket.call(SYS_shutdown, static_cast<int>(random() % 3));
+    };
+    std::vector<Fiber> fibers;
+    auto acceptor = stack.spawn("acceptor", [&] {
+      for (unsigned i = 0;; ++i) {
+        const long fd = listener.call(SYS_accept4, nullptr, nullptr, 0);
+        if (fd < 0) break;
+        auto fiber =
+            stack.spawn("server", [&, i, fd] { serve(StackFd(stack, static_cast<int>(fd)), i); });
+        ASSERT_TRUE(fiber);
+        fibers.push_back(std::move(*fiber));
+      }
+    });
+    ASSERT_TRUE(acceptor);
+    std::vector<Fiber> clients;
+    for (unsigned c = 0; c < 20; ++c) {
+      auto fiber = stack.spawn("client", [&, c] {
+        std::mt19937 random(1000 + c);
+        for (int round = 0; round < 30; ++round) {
+          const StackFd socket = telex_socket(stack, kLeft);
+          ASSERT_EQ(socket.set_option(SOL_SOCKET, SO_RCVTIMEO, patience), 0);
+          if (random() % 8 == 0) socket.call(SYS_fcntl, F_SETFL, O_NONBLOCK);
+          if (socket.call(SYS_connect, name->get(), name->length) < 0) continue;
+          const unsigned most = random() % 60;
+          std::string text;
+          for (unsigned n = 0; n < most; ++n) {
+            if (send(socket, numbered(n)) < 0) break;
+            if (random() % 8 == 0) receive(socket, text, TELEX_MAX_MESSAGE, MSG_DONTWAIT);
+          }
+          const unsigned way = random() % 4;
+          const linger at_once{.l_onoff = 1, .l_linger = 0};
+          if (way == 0) socket.set_option(SOL_SOCKET, SO_LINGER, at_once);
+          if (way == 1) socket.call(SYS_shutdown, SHUT_WR);
+          if (way == 1)
+            while (receive(socket, text) > 0) {
+            }
+          if (way == 2) stack.sleep_for(std::chrono::milliseconds(random() % 50));
+        }
+      });
+      ASSERT_TRUE(fiber);
+      clients.push_back(std::move(*fiber));
+    }
+    for (Fiber& client : clients) client.join();
+    acceptor->interrupt();
+    acceptor->join();
+    for (Fiber& fiber : fibers) fiber.join();
+    EXPECT_GT(delivered, 2'000u);
+    // Orphans whose peer is gone too, by the retransmissions of a minute or two at most.
+    const StackTime deadline = stack.now() + 300s;
+    while (listing(stack, kLeft).size() + listing(stack, kRight).size() > 1 &&
+           stack.now() < deadline)
+      stack.sleep_for(1s);
+    EXPECT_EQ(listing(stack, kLeft).size(), 0u);
+    EXPECT_EQ(listing(stack, kRight).size(), 1u) << "the listener";
+  });
+}
+
+// Closed, with messages that cannot be delivered, in namespaces that have no name any more.
+TEST_F(Telex, GivesUpOrphansAndLetsTheirNamespacesGo) {
+  run([](Stack& stack) {
+    link(stack);
+    auto ends = connect_ends(stack);
+    ASSERT_TRUE(ends);
+    auto net = Rtnl::open(stack, kRight);
+    ASSERT_TRUE(net);
+    ASSERT_TRUE(net->qdisc_netem("link0", {.loss = 1}));
+    for (const StackFd* end : {&ends->client, &ends->server})
+      while (send(*end, std::string(5'000, 'x'), MSG_DONTWAIT) > 0) {
+      }
+    net = fail(0, "closed");
+    ends->client.reset();
+    for (const char* name : {kLeft, kRight}) ASSERT_TRUE(stack.netns_del(name));
+    ends->server.reset();
+    ends->listener.reset();
+    stack.sleep_for(1s);
+    EXPECT_FALSE(stack.unload("telex")) << "it still tries";
+    const StackTime deadline = stack.now() + 300s;
+    while (!stack.unload("telex") && stack.now() < deadline) stack.sleep_for(1s);
+    EXPECT_LT(stack.now(), deadline);
+    stack.sleep_for(10s);
+  });
+}
+
 TEST_F(Telex, LeaksNothingOverAThousandConnections) {
   run([](Stack& stack) {
     link(stack, {.delay = 1ms});
