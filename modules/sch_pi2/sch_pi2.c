@@ -98,7 +98,7 @@ static void pi2_arm(struct pi2_sched *q)
 static void pi2_timer(struct timer_list *t)
 {
 	struct pi2_sched *q = from_timer(q, t, timer);
-	spinlock_t *root_lock;
+	spinlock_t *root_lock; /* of the qdisc tree */
 
 	/* The root may be replaced meanwhile: it is freed by RCU. */
 	rcu_read_lock();
