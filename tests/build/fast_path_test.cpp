@@ -348,6 +348,13 @@ TEST_F(FastPathTest, SaysWhenKbuildRefusesWhatWasReplayed) {
   const auto verdict = judge(build, fast);
   EXPECT_EQ(verdict.kind, Verdict::Kind::kRefuses);
   EXPECT_NE(verdict.output.find("no more"), std::string::npos) << verdict.output;
+  // Until it builds again.
+  EXPECT_FALSE(*build.prepare());
+  fs::remove(stop);
+  EXPECT_EQ(run(build).why_full, "there is no build to start from");
+  prepare(build);
+  write("first.c", kSource);
+  EXPECT_TRUE(run(build).fast);
 }
 
 TEST_F(FastPathTest, DoesNotJudgeASaveByTheNextOne) {

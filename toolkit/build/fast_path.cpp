@@ -472,6 +472,14 @@ Result<void> FastPath::distrust() const {
   return replace_file(mirror_.root() / "disagreed", hash_of(facts, sources, true));
 }
 
+Result<void> FastPath::forget() const {
+  LKM_TRY(const UniqueFd locked, lock());
+  std::error_code error;
+  fs::remove(mirror_.root() / "facts", error);
+  if (error) return fail(error.value(), "remove '{}/facts'", mirror_.root().string());
+  return {};
+}
+
 // Of all that a precompiled header depends on but the #include lines and the command.
 Result<std::string> FastPath::key_of_preambles(const Facts& facts) const {
   LKM_TRY(const auto sources, names_of_sources());
@@ -500,6 +508,7 @@ Result<bool> FastPath::prepare(const Tools& tools) const {
     header = unit.header(mirror_.root());
     LKM_TRY(const std::string source, read_file(basis() / unit.source));
     LKM_TRY(const Facts adopted, adopted_facts());
+    if (adopted.empty()) return false;
     LKM_TRY(const std::string key, key_of_preambles(adopted));
     text = first_line(key, unit.step) +
            preamble_commands(unit.step.command, preamble_of(source), header, kernel_.build).header;

@@ -80,6 +80,8 @@ class FastPath {
 
   /// A replay gave something else than Kbuild: refuse until the Kbuild files change.
   Result<void> distrust() const;
+  /// Kbuild failed where a replay did not: refuse until the next adopt().
+  Result<void> forget() const;
 
  private:
   // What a build depends on, each with a text that changes when it does: "file mycc.c" (of the

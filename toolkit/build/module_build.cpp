@@ -92,6 +92,7 @@ Result<BuildResult> ModuleBuild::run(const Sink& sink, int cancel_fd) {
   if (!options_.fast || kernel_.kind != Kernel::Kind::kLibrary) return run_full(tools);
   LKM_TRY(BuildResult fast, run_fast(tools));
   if (fast.fast) return fast;
+  log::debug("build", "'{}' is for Kbuild: {}", folder().string(), fast.why_full);
   LKM_TRY(BuildResult full, run_full(tools));
   full.why_full = std::move(fast.why_full);
   return full;
@@ -172,7 +173,7 @@ Result<Verdict> ModuleBuild::judge(const BuildResult& replayed, int cancel_fd) {
     LKM_TRY(const std::string contents, path.contents_of(mirror_));
     verdict.kind =
         contents == replayed.contents ? Verdict::Kind::kRefuses : Verdict::Kind::kOutdated;
-    if (verdict.kind == Verdict::Kind::kRefuses) LKM_CHECK(path.distrust());
+    if (verdict.kind == Verdict::Kind::kRefuses) LKM_CHECK(path.forget());
     return verdict;
   }
   verdict.kbuild = std::move(*built);
