@@ -139,6 +139,7 @@ Result<void> FuseProc::Session::begin() {
 }
 
 void FuseProc::Session::serve() {
+  stack.prefer_latency();
   fuse_session* const session = server->session();
   fuse_buf buffer = {};
   const auto free_buffer = defer([&] { ::free(buffer.mem); });

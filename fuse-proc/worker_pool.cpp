@@ -44,6 +44,7 @@ void WorkerPool::start(std::shared_ptr<Job> job) {
 
 void WorkerPool::guard(const std::shared_ptr<Worker>& worker) {
   auto fiber = stack_.spawn(name_, [pool = shared_from_this(), worker] {
+    pool->stack_.prefer_latency();
     while (!worker->fiber) pool->stack_.yield();  // until the guard has stored our handle
     pool->work(*worker);
   });

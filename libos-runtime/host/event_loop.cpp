@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "libos-runtime/host/event_loop.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -34,8 +37,24 @@ Result<void> EventLoop::arm(int fd, const Entry& entry) {
   if (entry.out != nullptr) event.events |= unsigned(entry.out->events);
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) return {};
   // First use of this descriptor, or it was closed and its number is another's now.
-  if (errno == ENOENT && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
+  if (errno == ENOENT && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) {
+    // A watched device comes in bursts, and a signal for each frame would cost more than it gains.
+    if (ring_ != 0 && !entry.ready) ring_for(fd);
+    return {};
+  }
   return fail(errno, "wait for descriptor {}", fd);
+}
+
+void EventLoop::ring_this_thread() { ring_ = ::gettid(); }
+
+/// Best effort: the tick finds what does not ring. Not for a terminal: others have it open too.
+void EventLoop::ring_for(int fd) const {
+  struct stat st;
+  if (::fstat(fd, &st) < 0) return;
+  if (!S_ISSOCK(st.st_mode) && !(S_ISCHR(st.st_mode) && ::isatty(fd) == 0)) return;
+  const f_owner_ex owner{.type = F_OWNER_TID, .pid = ring_};
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags >= 0 && ::fcntl(fd, F_SETOWN_EX, &owner) == 0) (void)::fcntl(fd, F_SETFL, flags | O_ASYNC);
 }
 
 Result<void> EventLoop::add(int fd, Waiter* waiter) {

@@ -48,6 +48,9 @@ class EventLoop {
   void deliver(Unpark unpark);
   /// Makes a collect() that waits, now or next, return. From any thread or signal handler.
   void kick();
+  /// From now on the calling thread gets SIGIO when a descriptor that a fiber waits for becomes ready, so
+  /// that it need not look while it is busy. For sockets and devices; other files have no such signal.
+  void ring_this_thread();
 
  private:
   struct Entry {
@@ -58,12 +61,14 @@ class EventLoop {
 
   EventLoop() = default;
   Result<void> arm(int fd, const Entry& entry);
+  void ring_for(int fd) const;
   int poll(std::array<epoll_event, 64>& events, std::uint64_t timeout_ns);
   template <typename Unpark>
   void deliver(const epoll_event& event, Unpark unpark);
 
   UniqueFd epoll_;
   UniqueFd kick_;
+  pid_t ring_ = 0;  ///< thread that gets SIGIO; 0: none
   std::unordered_map<int, Entry> entries_;
   std::array<epoll_event, 64> collected_{};
   /// Passes `collected_` between them: written by collect() only while it is 0, read by deliver() while not.

@@ -108,6 +108,7 @@ struct Runtime::Callbacks {
     return {true, g_runtime->entry_->stack()};
   }
   static void tick(int) { raise(1u << LIBOS_IRQ_TIMER | 1u << LIBOS_IRQ_HOST); }
+  static void ring(int) { raise(1u << LIBOS_IRQ_HOST); }
   static void init(void*) noexcept { g_runtime->pid1(); }
   static void fiber(void* cookie) noexcept { static_cast<FiberBody*>(cookie)->run(); }
   static void boot(void*) noexcept {
@@ -341,6 +342,9 @@ void Runtime::arm_tick(bool on) {
     action.sa_handler = Callbacks::tick;
     action.sa_flags = SA_RESTART | SA_ONSTACK;
     ::sigaction(tick_signal(), &action, nullptr);
+    action.sa_handler = Callbacks::ring;
+    ::sigaction(SIGIO, &action, nullptr);
+    events_.ring_this_thread();
     sigevent event{};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = tick_signal();

@@ -2,8 +2,8 @@
 #include "libos-runtime/host/stack.hpp"
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <net/if.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -167,6 +167,20 @@ void Stack::sleep_for(std::chrono::nanoseconds duration) {
 }
 
 void Stack::yield() { impl_->runtime->kernel().yield(); }
+
+void Stack::prefer_latency() {
+  struct {  // struct sched_attr
+    std::uint32_t size, policy;
+    std::uint64_t flags;
+    std::int32_t nice;
+    std::uint32_t priority;
+    std::uint64_t runtime, deadline, period;
+  } attributes{};
+  attributes.size = sizeof(attributes);
+  attributes.flags = SCHED_FLAG_RESET_ON_FORK;
+  attributes.runtime = 100'000;
+  [[maybe_unused]] const long err = syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
 
 Result<short> Stack::wait_fd(int host_fd, short events, StackTime deadline) {
   Runtime& runtime = *impl_->runtime;

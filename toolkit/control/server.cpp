@@ -108,6 +108,7 @@ void Server::stop() {
 
 void Server::accept_all() {
   // accept() of a socket that was shut down says EAGAIN, not EINVAL, when it must not block.
+  stack_.prefer_latency();
   while (!stopping_) {
     UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket) {
@@ -147,6 +148,7 @@ Result<void> Server::adopt(UniqueFd socket) {
 }
 
 void Server::serve(int socket) {
+  stack_.prefer_latency();
   LineReader lines;
   std::string chunk(65536, '\0');
   for (;;) {
