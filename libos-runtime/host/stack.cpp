@@ -91,10 +91,8 @@ Result<int> Stack::run(Options options, std::function<int(Stack&)> main) {
   auto ran = runtime.run([&] {
     stack->impl_->boot_chart = runtime.boot_chart();
     LKM_ASSERT(bring_loopback_up(*stack) == 0);
-    auto fiber = stack->spawn("main", [&] {
-      status = main(*stack);
-    });
-    if (!fiber) {
+    // Its handle goes before halt(), which does not return: nothing unwinds this frame.
+    if (auto fiber = stack->spawn("main", [&] { status = main(*stack); }); !fiber) {
       error = fiber.error();
     } else if (fiber->join() == FiberEnd::kOopsed) {
       error = fail_hint(EFAULT, "its log says where", "the stack's main fiber ended by an oops").value();
