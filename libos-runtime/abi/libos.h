@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 1
+#define LIBOS_ABI_VERSION 2
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -147,6 +147,16 @@ struct libos_plugin {
 	const char *args; /* "alpha=3 beta=4", may be "" */
 };
 
+/* How a module is to go on with the code of another build. */
+struct libos_renewal {
+	/* [irq] Redirects the old code to the new. 0, or -errno when nothing was changed. */
+	int (*switch_code)(void *cookie);
+	void *cookie;
+	uint32_t interrupt; /* 1: waits inside the old code are made to end with -EINTR */
+	char *who; /* for -EAGAIN: "func+0x1/0x2, by task 3 (comm)" */
+	size_t who_len;
+};
+
 /* How swap_congestion_control() went. Times are host nanoseconds. */
 struct libos_swap_report {
 	uint32_t sockets; /* sockets that moved, all states */
@@ -218,6 +228,14 @@ struct libos_entry {
 	/* Swaps the module of the same name for this plugin. 0 or -errno; the old one serves on then. */
 	int (*module_swap)(const struct libos_plugin *plugin, unsigned int flags,
 			   struct libos_swap_report *report);
+
+	/*
+	 * The module of the same name goes on with this plugin's code and its own data. 0, -EAGAIN while a
+	 * task sleeps in the old code, or another -errno; unless 0, nothing has changed.
+	 */
+	int (*module_renew)(const struct libos_plugin *plugin, const struct libos_renewal *renewal);
+	/* The call stacks of all tasks but the caller's, as far as they are in use. Does not sleep. */
+	void (*stacks)(void (*visit)(void *cookie, void *low, void *high), void *cookie);
 
 	/*
 	 * An Ethernet device in the caller's network namespace, down. `vnet_hdr`: the wire carries offload

@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "libos-runtime/host/fiber.hpp"
+#include "libos-runtime/host/modules.hpp"
 #include "libos-runtime/host/stack_impl.hpp"
 #include "toolkit/base/defer.hpp"
 #include "toolkit/base/file.hpp"
@@ -22,17 +23,17 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::nanoseconds;
 
-/// The kernel's rule: '-' and '_' in module names are the same, and files may have either.
+bool is_file_name(const std::string& what) {
+  return what.find('/') != std::string::npos || what.ends_with(".so");
+}
+
+}  // namespace
+
 std::string canonical(std::string name) {
   std::ranges::replace(name, '-', '_');
   return name;
 }
 
-bool is_file_name(const std::string& what) {
-  return what.find('/') != std::string::npos || what.ends_with(".so");
-}
-
-/// What the kernel said, one line per message, without what it says of every module of ours.
 std::string log_for_error(const std::string& log) {
   std::string text;
   std::istringstream lines(log);
@@ -70,47 +71,6 @@ std::map<std::string, std::string> read_parameters(Stack& stack, const std::stri
   return values;
 }
 
-/// Names in "alpha=3 beta" as typed.
-std::vector<std::pair<std::string, std::string>> split_parameters(const std::string& text) {
-  std::vector<std::pair<std::string, std::string>> items;
-  std::string item;
-  bool quoted = false;
-  const auto flush = [&] {
-    if (item.empty()) return;
-    items.emplace_back(canonical(item.substr(0, item.find('='))), item);
-    item.clear();
-  };
-  for (const char c : text) {
-    if (c == '"') quoted = !quoted;
-    if (c == ' ' && !quoted) {
-      flush();
-    } else {
-      item += c;
-    }
-  }
-  flush();
-  return items;
-}
-
-/// What the new generation starts with: what the user gave to the old one or changed in it since, and then
-/// what is asked for now. A default that nobody touched stays the source's, which may have a new one.
-std::string carried_parameters(const LoadedPlugin& old, const std::map<std::string, std::string>& now,
-                               const std::string& wanted) {
-  std::map<std::string, std::string> items;
-  for (const auto& [name, item] : split_parameters(old.given)) items[name] = item;
-  for (const auto& [name, value] : now) {
-    const auto initial = old.initial.find(name);
-    const bool changed = initial == old.initial.end() || initial->second != value;
-    if (!changed) continue;
-    items[name] = value.find(' ') == std::string::npos ? fmt::format("{}={}", name, value)
-                                                       : fmt::format("{}=\"{}\"", name, value);
-  }
-  for (const auto& [name, item] : split_parameters(wanted)) items[name] = item;
-  std::string text;
-  for (const auto& [name, item] : items) text += (text.empty() ? "" : " ") + item;
-  return text;
-}
-
 libos_plugin describe(LoadedPlugin& plugin, const std::string& parameters) {
   return {.handle = &plugin,
           .load_bias = plugin.file.bias(),
@@ -119,21 +79,22 @@ libos_plugin describe(LoadedPlugin& plugin, const std::string& parameters) {
           .args = parameters.c_str()};
 }
 
-}  // namespace
-
 LoadedPlugin* Stack::Impl::find(const std::string& name) {
   LoadedPlugin* newest = nullptr;
   for (const auto& plugin : plugins) {
-    if (plugin->file.facts().name != name || plugin->zombie) continue;
+    if (plugin->file.facts().name != name || plugin->zombie || plugin->retired) continue;
     if (newest == nullptr || plugin->generation > newest->generation) newest = plugin.get();
   }
   return newest;
 }
 
-/// The kernel has let go of these; nothing of them is on a stack, since their exit has returned.
+/// The kernel has let go of these; nothing of them is on a stack, since their exit has returned. With a module
+/// go all builds that it has run.
 void Stack::Impl::unmap_freed() {
   for (void* handle : runtime->take_freed_plugins()) {
-    std::erase_if(plugins, [&](const auto& plugin) { return plugin.get() == handle; });
+    std::erase_if(plugins, [&](const auto& plugin) {
+      return plugin.get() == handle || (plugin->body && plugin->body->handle == handle);
+    });
   }
 }
 
@@ -174,10 +135,6 @@ Result<ModuleInfo> Stack::load(const std::string& what, const std::string& param
 
 Result<void> Stack::unload(const std::string& name) {
   return impl_->on_fiber([&] { return unload_on_fiber(name); });
-}
-
-Result<SwapReport> Stack::swap(const fs::path& plugin, const SwapOptions& options) {
-  return impl_->on_fiber([&] { return swap_on_fiber(plugin, options); });
 }
 
 Result<std::vector<ModuleInfo>> Stack::modules() {
@@ -224,6 +181,7 @@ Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::stri
   LoadedPlugin& plugin = *owned;
   plugin.generation = ++impl_->generations[name];
   plugin.given = parameters;
+  plugin.pristine = copy_of(plugin.file.writable());
   impl_->plugins.push_back(std::move(owned));
 
   int err = 0;
@@ -255,6 +213,9 @@ Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::stri
 
 Result<void> Stack::unload_on_fiber(const std::string& wanted) {
   const std::string name = canonical(wanted);
+  if (impl_->swapping.contains(name)) {
+    return fail_hint(EBUSY, "wait for its end", "unload '{}': a swap of it is under way", name);
+  }
   long err = 0;
   LKM_TRY(auto fiber, spawn("rmmod", [&] {
             err = syscall(SYS_delete_module, name.c_str(), O_NONBLOCK);
@@ -279,125 +240,6 @@ Result<void> Stack::unload_on_fiber(const std::string& wanted) {
                      "unload '{}'{}", name, users);
   }
   return fail(int(-err), "unload '{}'", name);
-}
-
-Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions& options) {
-  const auto start = host_ns();
-  LKM_TRY(auto file, PluginFile::open(path, release()));
-  const std::string name = file.facts().name;
-  LoadedPlugin* old = impl_->find(name);
-  if (old == nullptr) {
-    return fail_hint(ENOENT, fmt::format("lkm-run load {}", path.string()),
-                     "swap '{}': it is not loaded", name);
-  }
-  for (const auto& dependency : file.facts().depends) {
-    if (impl_->find(canonical(dependency)) == nullptr) LKM_CHECK(load_on_fiber(dependency, ""));
-  }
-
-  const std::string parameters =
-      carried_parameters(*old, read_parameters(*this, name), options.parameters);
-  auto owned = std::make_unique<LoadedPlugin>(std::move(file));
-  LoadedPlugin& plugin = *owned;
-  plugin.generation = ++impl_->generations[name];
-  plugin.given = parameters;
-  impl_->plugins.push_back(std::move(owned));
-
-  SwapReport report;
-  report.module = name;
-  report.from_generation = old->generation;
-  report.to_generation = plugin.generation;
-  report.map = nanoseconds(host_ns() - start);
-  yield();  // the blackout begins after what could be done beside the running stack
-
-  libos_swap_report kernel{};
-  int err = 0;
-  ++impl_->capturing;
-  impl_->captured_log.clear();
-  const auto stop_capturing = defer([&] { --impl_->capturing; });
-  LKM_TRY(auto fiber, spawn("swap", [&] {
-            const auto description = describe(plugin, parameters);
-            err = impl_->runtime->kernel().module_swap(&description, 0, &kernel);
-          }));
-  if (fiber.join() == FiberEnd::kOopsed) {
-    plugin.zombie = true;
-    return fail_hint(EFAULT, "lkm-run log shows the oops",
-                     "swap '{}': oops in the new init; generation {} serves on{}", name,
-                     report.from_generation, log_for_error(impl_->captured_log));
-  }
-  if (err == -EOPNOTSUPP) {
-    auto done = swap_idle(*old, plugin, parameters, report);
-    impl_->unmap_freed();
-    return done;
-  }
-  if (err != 0) {
-    const auto log = log_for_error(impl_->captured_log);
-    impl_->unmap_freed();
-    std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &plugin; });
-    return fail(-err, "swap '{}': generation {} serves on{}", name, report.from_generation,
-                log.empty() ? "; the new init failed" : log);
-  }
-
-  impl_->unmap_freed();
-  plugin.initial = read_parameters(*this, name);
-  report.sockets = kernel.sockets;
-  report.established = kernel.established;
-  report.netns_defaults = kernel.netns_defaults;
-  report.zombie = kernel.zombie != 0;
-  report.init = nanoseconds(kernel.init_ns);
-  report.transfer = nanoseconds(kernel.transfer_ns);
-  report.blackout = nanoseconds(kernel.blackout_ns);
-  report.retire = nanoseconds(kernel.retire_ns);
-  return report;
-}
-
-/// A kind of module that has no objects we could move: out with the idle old one, in with the new one, and
-/// back with the old one when the new init fails.
-Result<SwapReport> Stack::swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
-                                    const std::string& parameters, SwapReport report) {
-  const auto forget = [&](LoadedPlugin& which) {
-    std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &which; });
-  };
-  const std::string name = report.module;
-  const std::string old_given = old.given;
-  const fs::path old_path = old.file.path();
-  const auto start = host_ns();
-
-  plugin.zombie = true;  // not to be found by name meanwhile
-  auto unloaded = unload_on_fiber(name);
-  plugin.zombie = false;
-  if (!unloaded) {
-    forget(plugin);
-    return fail_hint(EBUSY, "end what uses it, or load the new code under another name",
-                     "swap '{}': in use, and of a kind that is swapped only while idle ({}); "
-                     "generation {} serves on",
-                     name, unloaded.error().what(), report.from_generation);
-  }
-
-  int err = 0;
-  LKM_TRY(auto fiber, spawn("insmod", [&] {
-            const auto description = describe(plugin, parameters);
-            err = impl_->runtime->kernel().module_load(&description);
-          }));
-  const bool oopsed = fiber.join() == FiberEnd::kOopsed;
-  if (err == 0 && !oopsed) {
-    plugin.initial = read_parameters(*this, name);
-    report.init = report.blackout = nanoseconds(host_ns() - start);
-    return report;
-  }
-  const auto log = log_for_error(impl_->captured_log);
-  if (oopsed) {
-    plugin.zombie = true;
-  } else {
-    impl_->unmap_freed();
-    forget(plugin);
-  }
-  auto back = load_on_fiber(old_path.string(), old_given);
-  if (!back) {
-    return Failure(std::move(back).error().while_doing(
-        fmt::format("swap '{}': the new init failed, and so did the old one", name)));
-  }
-  return fail(oopsed ? EFAULT : -err, "swap '{}': the new init failed; the old code serves on{}", name,
-              log);
 }
 
 /// /proc/modules has a line per module: name, size, references, "user,user," or "-", state, address.

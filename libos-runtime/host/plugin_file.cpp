@@ -205,11 +205,10 @@ Result<PluginFile> PluginFile::open(const std::filesystem::path& path, std::stri
                      release);
   }
 
-  UniqueFd copy;
   std::string file = std::filesystem::absolute(path).string();
   if (is_mapped(file)) {
-    LKM_TRY(copy, private_copy(plugin.file_, plugin.facts_.name));
-    file = fmt::format("/proc/self/fd/{}", copy.get());
+    LKM_TRY(plugin.copy_, private_copy(plugin.file_, plugin.facts_.name));
+    file = fmt::format("/proc/self/fd/{}", plugin.copy_.get());
   }
   plugin.handle_ = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (plugin.handle_ == nullptr) {
@@ -228,16 +227,31 @@ std::uintptr_t PluginFile::bias() const {
   return map->l_addr;
 }
 
-std::size_t PluginFile::mapped_size() const {
+std::vector<PluginFile::Segment> PluginFile::segments() const {
   const auto* header = reinterpret_cast<const Elf64_Ehdr*>(file_.data());
-  const auto* segments = reinterpret_cast<const Elf64_Phdr*>(file_.data() + header->e_phoff);
-  std::size_t end = 0;
+  const auto* table = reinterpret_cast<const Elf64_Phdr*>(file_.data() + header->e_phoff);
+  std::vector<Segment> all;
   for (std::size_t i = 0; i < header->e_phnum; ++i) {
-    if (segments[i].p_type == PT_LOAD) {
-      end = std::max(end, std::size_t(segments[i].p_vaddr + segments[i].p_memsz));
-    }
+    if (table[i].p_type == PT_LOAD) all.push_back({bias() + table[i].p_vaddr, table[i].p_memsz, table[i].p_flags});
   }
-  return end;
+  return all;
+}
+
+std::size_t PluginFile::mapped_size() const {
+  std::uintptr_t end = bias();
+  for (const auto& segment : segments()) end = std::max(end, segment.at + segment.size);
+  return end - bias();
+}
+
+std::span<std::byte> PluginFile::writable() const {
+  std::uintptr_t low = UINTPTR_MAX, high = 0;
+  for (const auto& segment : segments()) {
+    if ((segment.flags & PF_W) == 0) continue;
+    low = std::min(low, segment.at);
+    high = std::max(high, segment.at + segment.size);
+  }
+  if (high == 0) return {};
+  return {reinterpret_cast<std::byte*>(low), high - low};
 }
 
 }  // namespace lkm

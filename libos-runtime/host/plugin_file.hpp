@@ -13,6 +13,7 @@
 
 #include "toolkit/base/mapping.hpp"
 #include "toolkit/base/result.hpp"
+#include "toolkit/base/unique_fd.hpp"
 
 namespace lkm {
 
@@ -40,6 +41,7 @@ class PluginFile {
       : facts_(std::move(other.facts_)),
         path_(std::move(other.path_)),
         file_(std::move(other.file_)),
+        copy_(std::move(other.copy_)),
         handle_(std::exchange(other.handle_, nullptr)) {}
   PluginFile& operator=(PluginFile&&) = delete;
   ~PluginFile();
@@ -51,6 +53,15 @@ class PluginFile {
   [[nodiscard]] std::uintptr_t bias() const;
   /// Bytes of address space.
   [[nodiscard]] std::size_t mapped_size() const;
+  /// A part of the mapping; `flags` as PF_X, PF_W, PF_R of elf.h.
+  struct Segment {
+    std::uintptr_t at = 0;
+    std::size_t size = 0;
+    unsigned flags = 0;
+  };
+  [[nodiscard]] std::vector<Segment> segments() const;
+  /// From the first writable segment to the end of the last: all variables, and nothing else.
+  [[nodiscard]] std::span<std::byte> writable() const;
 
  private:
   PluginFile() = default;
@@ -58,6 +69,7 @@ class PluginFile {
   PluginFacts facts_;
   std::filesystem::path path_;
   Mapping file_;
+  UniqueFd copy_;  ///< open as long as the mapping: the dynamic linker knows that by "/proc/self/fd/N"
   void* handle_ = nullptr;
 };
 

@@ -2,6 +2,7 @@
 #include "libos-runtime/host/runtime.hpp"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -222,6 +223,29 @@ bool Runtime::on_fiber() const {
   // Another thread may become or cease to be the carrier meanwhile, but this one cannot.
   return t_carrier != nullptr && t_carrier == carrier_.load(std::memory_order_relaxed) &&
          token_.load(std::memory_order_relaxed) == Token::kTaken;
+}
+
+std::vector<std::span<std::byte>> Runtime::memory() const {
+  struct Found {
+    std::uintptr_t bias;
+    std::vector<std::span<std::byte>> spans;
+  };
+  link_map* map = nullptr;
+  ::dlinfo(library_, RTLD_DI_LINKMAP, &map);
+  Found found{map->l_addr, {{pool_.data(), pool_.size()}}};
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* cookie) {
+        auto& to = *static_cast<Found*>(cookie);
+        if (info->dlpi_addr != to.bias) return 0;
+        for (int i = 0; i < info->dlpi_phnum; ++i) {
+          const auto& segment = info->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) == 0) continue;
+          to.spans.emplace_back(reinterpret_cast<std::byte*>(to.bias + segment.p_vaddr), segment.p_memsz);
+        }
+        return 1;
+      },
+      &found);
+  return std::move(found.spans);
 }
 
 std::vector<void*> Runtime::take_freed_plugins() { return std::exchange(freed_plugins_, {}); }

@@ -29,6 +29,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -107,6 +108,8 @@ class Runtime {
   void host_wait_begins() { --busy_fibers_; }
   void host_wait_ends() { ++busy_fibers_; }
 
+  /// Where the kernel keeps its data: the pool and its own variables.
+  [[nodiscard]] std::vector<std::span<std::byte>> memory() const;
   /// Plugin handles whose modules the kernel has freed; the caller unmaps them.
   std::vector<void*> take_freed_plugins();
 

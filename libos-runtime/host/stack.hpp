@@ -36,6 +36,7 @@ struct libos_task;
 
 namespace lkm {
 
+class Sweep;
 class Wire;
 struct LoadedPlugin;
 
@@ -70,15 +71,35 @@ struct DeviceInfo {
   bool carrier = false;  ///< there is another end
 };
 
+/// What becomes of the objects of a module that is swapped.
+enum class StatePolicy {
+  kKeep,    ///< they go on as they are, if both builds agree on what they look like
+  kReinit,  ///< a congestion control's sockets are initialised by the new code
+};
+
 struct SwapOptions {
+  StatePolicy state = StatePolicy::kKeep;
   /// Parameters of the new generation. Those not named here keep the old generation's value, if the user
   /// had given or changed it; else the new source's default counts.
   std::string parameters;
 };
 
+enum class SwapMethod {
+  kRenewed,   ///< in place: the new code, the same objects
+  kMoved,     ///< loaded beside the old one; its sockets were moved and initialised anew
+  kReloaded,  ///< nothing used it: unloaded, and the new one loaded
+};
+
 /// What a swap did; times are wall time of the host.
 struct SwapReport {
   std::string module;
+  SwapMethod method = SwapMethod::kMoved;
+  std::string not_in_place;     ///< why it was not renewed; empty if it was, or was not to be
+  bool init_changed = false;    ///< kRenewed: the module's init is another one, and has not run
+  std::size_t variables_kept = 0;  ///< kRenewed: variables with a value that the old code had given them
+  /// kRenewed: builds of the module that are in memory: the present one, those whose variables it uses, and
+  /// those that something still points into.
+  std::size_t builds_mapped = 1;
   unsigned from_generation = 0;
   unsigned to_generation = 0;
   unsigned sockets = 0;         ///< sockets moved to the new code, in whatever state
@@ -86,6 +107,8 @@ struct SwapReport {
   unsigned netns_defaults = 0;  ///< network namespaces whose default control moved
   bool zombie = false;          ///< the old code could not be unmapped yet; ls shows it
   std::chrono::nanoseconds map{};       ///< dlopen and checks, beside the running stack
+  std::chrono::nanoseconds check{};     ///< comparing the builds, beside the running stack
+  std::chrono::nanoseconds quiesce{};   ///< until nobody was inside the old code
   std::chrono::nanoseconds init{};      ///< the new module's init
   std::chrono::nanoseconds transfer{};  ///< moving the sockets
   std::chrono::nanoseconds blackout{};  ///< longest time in which nothing else could run
@@ -233,6 +256,9 @@ class Stack {
   Result<ModuleInfo> load_on_fiber(const std::string& what, const std::string& parameters);
   Result<void> unload_on_fiber(const std::string& name);
   Result<SwapReport> swap_on_fiber(const std::filesystem::path& plugin, const SwapOptions& options);
+  Result<void> renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& report);
+  void retire_builds(const LoadedPlugin& current, SwapReport& report);
+  void sweep_memory(Sweep& sweep, const LoadedPlugin& old, SwapReport& report);
   Result<SwapReport> swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
                                const std::string& parameters, SwapReport report);
   Result<std::vector<ModuleInfo>> modules_on_fiber();

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// Stack::Impl: what the parts of Stack share. fiber.cpp has the fibers, modules.cpp the modules,
-// stack.cpp the rest.
+// Stack::Impl: what the parts of Stack share. fiber.cpp has the fibers, modules.cpp and
+// swap.cpp the modules, stack.cpp the rest.
 #pragma once
 
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -14,6 +15,7 @@
 
 #include "libos-runtime/host/devices.hpp"
 #include "libos-runtime/host/plugin_file.hpp"
+#include "libos-runtime/host/renewal.hpp"
 #include "libos-runtime/host/runtime.hpp"
 
 namespace lkm {
@@ -27,6 +29,13 @@ struct LoadedPlugin {
   std::string given;                           ///< parameters at load, as typed
   std::map<std::string, std::string> initial;  ///< every readable parameter's value after init
   bool zombie = false;                         ///< its init died: it can never be unmapped
+
+  // A module that was renewed in place: several builds share its body (swap.cpp).
+  std::vector<std::byte> pristine;   ///< PluginFile::writable() before init
+  std::shared_ptr<ModuleBody> body;  ///< nullptr before the first renewal
+  OldCode code;                      ///< when `retired`
+  bool retired = false;              ///< a newer build has its place
+  bool owns_variables = false;       ///< of the body, so it stays mapped
 };
 
 struct Stack::Impl {
@@ -56,8 +65,14 @@ struct Stack::Impl {
   std::string captured_log;
   int capturing = 0;
 
+  std::set<std::string> swapping;  ///< names
+
   LoadedPlugin* find(const std::string& name);
   void unmap_freed();
+
+  // swap.cpp
+  Result<std::shared_ptr<ModuleBody>> body_of(Stack& stack, LoadedPlugin& plugin);
+  std::vector<LoadedPlugin*> mapped_builds(const ModuleBody& body);
 };
 
 template <typename Function>

@@ -40,6 +40,9 @@ std::string parameter(Stack& stack, const std::string& name) {
   return stack.sysctl("/../../sys/module/swapcc/parameters/" + name).value_or("none");
 }
 
+/// The sockets are moved, whether or not the module could go on in place.
+const SwapOptions kMove{.state = StatePolicy::kReinit, .parameters = ""};
+
 class ASwap : public HostTest {};
 
 TEST_F(ASwap, MovesSocketsOfEveryStateAndNamespace) {
@@ -60,7 +63,7 @@ TEST_F(ASwap, MovesSocketsOfEveryStateAndNamespace) {
     stack.sleep_for(20ms);
 
     const auto before = tcp_state(StackFd(stack, int(stack.syscall(SYS_dup, idle.get()))));
-    const auto report = stack.swap(second);
+    const auto report = stack.swap(second, kMove);
     ASSERT_TRUE(report) << report.error().message();
     EXPECT_EQ(report->module, "swapcc");
     EXPECT_EQ(report->from_generation, 1u);
@@ -105,7 +108,7 @@ TEST_F(ASwap, KeepsTheWindowOfALiveConnection) {
     stack.sleep_for(10ms);
     const auto before = tcp_state(pair->client).value();
     EXPECT_GT(before.cwnd, 10u);
-    const auto report = stack.swap(second);
+    const auto report = stack.swap(second, kMove);
     ASSERT_TRUE(report) << report.error().message();
     const auto after = tcp_state(pair->client).value();
     EXPECT_EQ(after.cwnd, before.cwnd);
@@ -178,14 +181,14 @@ TEST_F(ASwap, CarriesParametersThatWereGivenOrChanged) {
   const auto second = plugin("swapcc", 2);
   run([&](Stack& stack) {
     ASSERT_TRUE(stack.load(first, "alpha=7"));
-    ASSERT_TRUE(stack.swap(second));
+    ASSERT_TRUE(stack.swap(second, kMove));
     EXPECT_EQ(parameter(stack, "alpha"), "7");       // given
     EXPECT_EQ(parameter(stack, "untouched"), "20");  // the new source's default
     ASSERT_TRUE(stack.write_file("/sys/module/swapcc/parameters/untouched", "99"));
     ASSERT_TRUE(stack.swap(first, {.parameters = "alpha=8"}));
     EXPECT_EQ(parameter(stack, "alpha"), "8");       // asked for now
     EXPECT_EQ(parameter(stack, "untouched"), "99");  // changed since
-    ASSERT_TRUE(stack.swap(second));
+    ASSERT_TRUE(stack.swap(second, kMove));
     EXPECT_EQ(parameter(stack, "alpha"), "8");
     EXPECT_EQ(parameter(stack, "untouched"), "99");
   });
@@ -197,7 +200,7 @@ TEST_F(ASwap, LeavesOldCodeThatIsHeldAsAZombieUntilItIsLetGo) {
   run([&](Stack& stack) {
     ASSERT_TRUE(stack.load(first));
     ASSERT_TRUE(stack.write_file("/sys/module/swapcc/parameters/hold", "get"));
-    const auto report = stack.swap(second);
+    const auto report = stack.swap(second, kMove);
     ASSERT_TRUE(report) << report.error().message();
     EXPECT_TRUE(report->zombie);
     const auto modules = stack.modules().value();
@@ -261,7 +264,7 @@ TEST_F(ASwap, IsRepeatedTwoHundredTimesUnderAFlowWithoutGrowth) {
         maps_before = maps();
         descriptors_before = descriptors();
       }
-      const auto report = stack.swap(i % 2 == 0 ? second : first);
+      const auto report = stack.swap(i % 2 == 0 ? second : first, kMove);
       ASSERT_TRUE(report) << i << ": " << report.error().message();
       ASSERT_FALSE(report->zombie) << i;
       stack.sleep_for(1ms);

@@ -54,6 +54,12 @@ Failure without_log(Error error) {
   return Failure(Error(error.code(), what).with_hint(error.hint()));
 }
 
+Result<StatePolicy> state_policy(const std::string& name) {
+  if (name == "keep") return StatePolicy::kKeep;
+  if (name == "reinit") return StatePolicy::kReinit;
+  return fail_hint(EINVAL, "keep and reinit are there", "state policy '{}'", name);
+}
+
 void add_modules(Server& server, Stack& stack) {
   server.add("modules.available", [&stack](Call&) -> Result<Json> {
     return Json{{"modules", available_modules(stack)}};
@@ -89,7 +95,9 @@ void add_modules(Server& server, Stack& stack) {
       [&stack](Call& call) -> Result<Json> {
         LKM_TRY(const auto plugin, string_param(call.params(), "plugin"));
         LKM_TRY(auto parameters, string_param(call.params(), "parameters", ""));
-        const auto report = stack.swap(plugin, {.parameters = std::move(parameters)});
+        LKM_TRY(const auto state, string_param(call.params(), "state", "keep"));
+        LKM_TRY(const auto policy, state_policy(state));
+        const auto report = stack.swap(plugin, {.state = policy, .parameters = std::move(parameters)});
         if (!report) return without_log(report.error());
         return to_json(*report);
       },
@@ -169,7 +177,15 @@ Json to_json(const ModuleInfo& module) {
 }
 
 Json to_json(const SwapReport& report) {
+  constexpr const char* kMethods[] = {"renewed", "moved", "reloaded"};
   return {{"module", report.module},
+          {"method", kMethods[static_cast<int>(report.method)]},
+          {"not_in_place", report.not_in_place},
+          {"init_changed", report.init_changed},
+          {"variables_kept", report.variables_kept},
+          {"builds_mapped", report.builds_mapped},
+          {"check_ns", report.check.count()},
+          {"quiesce_ns", report.quiesce.count()},
           {"from_generation", report.from_generation},
           {"to_generation", report.to_generation},
           {"sockets", report.sockets},

@@ -20,10 +20,26 @@ constexpr Reported kReported[] = {
 }  // namespace
 
 std::string swap_summary(const nlohmann::json& report) {
+  const std::string method = report.value("method", "");
   const unsigned sockets = report.value("sockets", 0u);
-  return fmt::format("blackout {}, {} socket{} moved ({} connected)",
-                     format_duration(std::chrono::nanoseconds(report.value("blackout_ns", std::int64_t{0}))),
-                     sockets, sockets == 1 ? "" : "s", report.value("established", 0u));
+  std::string text = fmt::format(
+      "blackout {}, ",
+      format_duration(std::chrono::nanoseconds(report.value("blackout_ns", std::int64_t{0}))));
+  if (method == "renewed") return text + "in place, all state kept";
+  if (method == "reloaded") return text + "unloaded and loaded again, nothing used it";
+  return text + fmt::format("{} socket{} moved ({} connected)", sockets, sockets == 1 ? "" : "s",
+                            report.value("established", 0u));
+}
+
+std::vector<std::string> swap_remarks(const nlohmann::json& report) {
+  std::vector<std::string> remarks;
+  if (const std::string why = report.value("not_in_place", ""); !why.empty()) {
+    remarks.push_back("it " + why);
+  }
+  if (report.value("init_changed", false)) {
+    remarks.emplace_back("its init is another one, and has not run: unload and load the module for that");
+  }
+  return remarks;
 }
 
 TimeLine time_line(const std::vector<BuildStep>& build, const nlohmann::json& report) {

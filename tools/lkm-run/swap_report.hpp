@@ -11,8 +11,10 @@
 
 namespace lkm::cli {
 
-/// "blackout 85us, 3 sockets moved (2 connected)" from the answer of the method swap.
+/// "blackout 85us, in place, all state kept" from the answer of the method swap.
 std::string swap_summary(const nlohmann::json& report);
+/// What else is to be said of it: why not in place, what did not run.
+std::vector<std::string> swap_remarks(const nlohmann::json& report);
 
 /// The steps of a build and of the load or swap after it, in their order, with what each took.
 using TimeLine = std::vector<std::pair<std::string, std::chrono::nanoseconds>>;

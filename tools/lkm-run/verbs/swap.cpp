@@ -23,7 +23,7 @@ const Json* same_build(const Json& modules, const Plugin& plugin) {
 
 // Puts the plugins in the place of what is loaded. The exit code.
 Result<int> swap_in(control::Client& client, const Made& made, const std::string& parameters,
-                    Terminal& terminal) {
+                    const std::string& state, Terminal& terminal) {
   for (const Plugin& plugin : made.plugins) {
     const bool last = &plugin == &made.plugins.back();
     LKM_TRY(const Json loaded, client.call("modules"));
@@ -38,7 +38,9 @@ Result<int> swap_in(control::Client& client, const Made& made, const std::string
       continue;
     }
     const auto report = call(client, terminal, "swap",
-                             {{"plugin", plugin.path.string()}, {"parameters", last ? parameters : ""}});
+                             {{"plugin", plugin.path.string()},
+                              {"parameters", last ? parameters : ""},
+                              {"state", state}});
     if (!report) {
       terminal.error(report.error());
       return report.error().code() == std::errc::connection_reset ? kFailed : kSwapFailed;
@@ -50,13 +52,15 @@ Result<int> swap_in(control::Client& client, const Made& made, const std::string
       terminal.line(fmt::format("{0}@{1} → {0}@{2}: {3}", plugin.name, report->value("from_generation", 0u),
                                 report->value("to_generation", 0u), swap_summary(*report)));
       terminal.line(terminal.out(Paint::kDim, "  " + to_text(steps)));
+      for (const auto& remark : swap_remarks(*report)) terminal.note("  " + remark);
     }
   }
   return kDone;
 }
 
 // Kbuild's word on what was replayed; if it is another one, its build is swapped in.
-Result<int> judge(control::Client& client, Made made, const std::string& operand, Terminal& terminal) {
+Result<int> judge(control::Client& client, Made made, const std::string& operand, const std::string& state,
+                  Terminal& terminal) {
   LKM_TRY(const auto interrupt, Interrupt::block());
   terminal.transient("Kbuild looks it over");
   auto verdict = made.build->judge(made.built, interrupt.fd());
@@ -78,11 +82,12 @@ Result<int> judge(control::Client& client, Made made, const std::string& operand
   terminal.error(verdict_error(*verdict, operand));
   made.plugins = plugins_of(verdict->kbuild);
   made.built = std::move(verdict->kbuild);
-  return swap_in(client, made, "", terminal);
+  return swap_in(client, made, "", state, terminal);
 }
 
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
   const std::string& what = arguments.operand(0);
+  const std::string state = arguments.value("state", "keep");
   const auto parameters = module_parameters(arguments.operands(), 1);
   if (!parameters) {
     terminal.error(parameters.error());
@@ -98,9 +103,9 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   auto made = make_plugins(what, place, terminal, Speed::kFast);
   if (!made) return explain(terminal, made.error());
   const bool replayed = made->built.fast;
-  LKM_TRY(int code, swap_in(client, *made, *parameters, terminal));
+  LKM_TRY(int code, swap_in(client, *made, *parameters, state, terminal));
   if (replayed) {
-    LKM_TRY(const int judged, judge(client, std::move(*made), what, terminal));
+    LKM_TRY(const int judged, judge(client, std::move(*made), what, state, terminal));
     code = std::max(code, judged);
   }
   LKM_TRY(const Json modules, client.call("modules"));
@@ -117,13 +122,18 @@ const Verb kSwap = {
     .operands = "DIR|FILE [PARAM=VALUE]...",
     .description =
         "Builds DIR, or takes a built FILE, and puts it in the place of the loaded module of the same "
-        "name while its connections go on: their sockets move to the new code and keep their windows. "
-        "Parameters that are not given keep their present values. If the new build cannot be loaded, "
+        "name while everything goes on. A module of any kind goes on in place: its sockets, timers, queues "
+        "and variables are as they were, with the new code, as long as its structures look as before. Where "
+        "they do not, the reason is told; then the sockets of a congestion control are moved to the new code, "
+        "which initialises them and keeps their windows, and a module of another kind is swapped if nothing "
+        "uses it. Parameters that are not given keep their present values. If the new build cannot be loaded, "
         "the old one serves on, and the exit status is 4.\n\n"
         "After an edit of one source file, what Kbuild did last is replayed, if a watch has prepared it; "
         "Kbuild itself then looks the result over, and if it makes something else, that is swapped in.\n\n"
         "The blackout is the longest time in which nothing else in the stack could run.",
-    .options = {},
+    .options = {{.name = "state",
+                 .value = "POLICY",
+                 .help = "of live objects: keep (default) or reinit"}},
     .examples = {{"lkm-run swap ./mycc", "after an edit; lkm-run watch does it at each save"},
                  {"lkm-run swap ./mycc alpha=5", "with another parameter"}},
     .least = 1,

@@ -48,9 +48,11 @@ std::string clock_time(WallClock::time_point point) {
 class Session {
  public:
   static Result<Session> open(const std::filesystem::path& path, control::StateFolder stack,
-                              std::string parameters, Terminal& terminal, Interrupt& interrupt) {
+                              std::string parameters, std::string state, Terminal& terminal,
+                              Interrupt& interrupt) {
     LKM_TRY(Watcher watcher, Watcher::open(path));
-    return Session(std::move(watcher), std::move(stack), std::move(parameters), terminal, interrupt);
+    return Session(std::move(watcher), std::move(stack), std::move(parameters), std::move(state), terminal,
+                   interrupt);
   }
 
   [[nodiscard]] const Watcher& watcher() const { return watcher_; }
@@ -93,11 +95,12 @@ class Session {
   }
 
  private:
-  Session(Watcher watcher, control::StateFolder stack, std::string parameters, Terminal& terminal,
-          Interrupt& interrupt)
+  Session(Watcher watcher, control::StateFolder stack, std::string parameters, std::string state,
+          Terminal& terminal, Interrupt& interrupt)
       : watcher_(std::move(watcher)),
         stack_(std::move(stack)),
         parameters_(std::move(parameters)),
+        state_(std::move(state)),
         terminal_(terminal),
         interrupt_(interrupt) {}
 
@@ -174,7 +177,7 @@ class Session {
     }
     const auto asked_at = WallClock::now();
     // Parameters were given to load(); from then on the live values count.
-    LKM_TRY(const Json report, call(client, terminal_, "swap", {{"plugin", plugin.path.string()}}));
+    LKM_TRY(const Json report, call(client, terminal_, "swap", {{"plugin", plugin.path.string()}, {"state", state_}}));
     const auto swapped_at = WallClock::now();
     serving_ = fmt::format("{}@{}", plugin.name, report.value("to_generation", 0u));
     const auto loaded_at =
@@ -182,6 +185,9 @@ class Session {
                        report.value("map_ns", std::int64_t{0}) + report.value("init_ns", std::int64_t{0})));
     show(saved, {{"saved → built", built_at}, {"loaded", loaded_at}, {"swapped", swapped_at}},
          "; " + swap_summary(report), built, report);
+    if (!terminal_.json()) {
+      for (const auto& remark : swap_remarks(report)) terminal_.note("  " + remark);
+    }
     LKM_TRY(const Json now, client.call("modules"));
     drop_old_plugins(stack_, now["modules"], by_kbuild_);
     return {};
@@ -217,6 +223,7 @@ class Session {
   Watcher watcher_;
   control::StateFolder stack_;
   std::string parameters_;
+  std::string state_;
   Terminal& terminal_;
   Interrupt& interrupt_;
   std::string serving_;  // "mycc@3", once it is known
@@ -245,7 +252,8 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   LKM_CHECK(control::Client::connect(stack));
   std::vector<Session> sessions;
   for (const std::string& folder : folders) {
-    LKM_TRY(auto session, Session::open(folder, stack, *parameters, terminal, interrupt));
+    LKM_TRY(auto session, Session::open(folder, stack, *parameters, arguments.value("state", "keep"), terminal,
+                                             interrupt));
     sessions.push_back(std::move(session));
   }
   for (Session& session : sessions) session.apply(WallClock::now());
@@ -278,6 +286,10 @@ const Verb kWatch = {
         "Builds each module folder and loads it; then, whenever its sources are saved, builds it again "
         "and swaps it under the live connections. One line tells when a save was built, loaded and "
         "swapped, in time since the save, and the blackout that other traffic saw.\n\n"
+        "The module goes on in place, with its sockets, timers and variables, whatever its kind, as long as "
+        "its structures look as before; if not, the reason is told. Then a congestion control's sockets are "
+        "moved to the new code and initialised by it, which is also what --state reinit does; a module of "
+        "another kind is swapped while nothing uses it.\n\n"
         "Sources that do not compile, or a module whose init fails, change nothing: the error is shown "
         "as the compiler or the kernel wrote it, and the old generation serves on. A save while "
         "building is built next. Saves in a burst are built once.\n\n"
@@ -285,7 +297,9 @@ const Verb kWatch = {
         "#include lines precompiled. Kbuild itself then builds the same in the background; if it makes "
         "something else, you are told, and its build is swapped in. All other changes are built by Kbuild "
         "at once. The second line of a save says which way it went and why, and what each step took.",
-    .options = {},
+    .options = {{.name = "state",
+                 .value = "POLICY",
+                 .help = "of live objects: keep (default) or reinit"}},
     .examples = {{"lkm-run watch mycc", "until Ctrl-C"},
                  {"lkm-run watch mycc alpha=3", "with a module parameter at the first load"},
                  {"lkm-run watch --json mycc", "one object a save"}},

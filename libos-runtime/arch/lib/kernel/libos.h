@@ -53,6 +53,8 @@ void __noreturn libos_fault(struct libos_fault *fault);
 int libos_module_load(const struct libos_plugin *plugin);
 int libos_module_swap(const struct libos_plugin *plugin, unsigned int flags,
 		      struct libos_swap_report *report);
+int libos_module_renew(const struct libos_plugin *plugin, const struct libos_renewal *renewal);
+void libos_stacks(void (*visit)(void *cookie, void *low, void *high), void *cookie);
 void libos_swap_switch(struct task_struct *prev, struct task_struct *next);
 void libos_init_died(struct module *mod);
 int libos_modprobe_run(void);

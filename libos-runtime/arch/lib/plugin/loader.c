@@ -20,7 +20,6 @@
 #include "plugin.h"
 
 /* The steps of kernel/module/main.c, see module_main.h. */
-int libos_check_modinfo(struct module *mod, struct load_info *info, int flags);
 int libos_add_unformed_module(struct module *mod);
 void libos_module_augment_kernel_taints(struct module *mod, struct load_info *info);
 int libos_module_unload_init(struct module *mod);
@@ -36,7 +35,7 @@ int libos_do_init_module(struct module *mod);
 void libos_module_unload_free(struct module *mod);
 int libos_notify_module(struct module *mod, unsigned long state);
 
-static unsigned int find_section(const struct load_info *info, const char *name)
+unsigned int libos_find_section(const struct load_info *info, const char *name)
 {
 	for (unsigned int i = 1; i < info->hdr->e_shnum; i++) {
 		if (!strcmp(info->secstrings + info->sechdrs[i].sh_name, name))
@@ -49,7 +48,7 @@ static unsigned int find_section(const struct load_info *info, const char *name)
  * Reads the file's headers into `info`, with section addresses of the mapping. The host has checked
  * that the file is whole and an ELF shared object; what makes it a module is checked here.
  */
-static int read_headers(const struct libos_plugin *plugin, struct load_info *info)
+int libos_read_headers(const struct libos_plugin *plugin, struct load_info *info)
 {
 	const Elf_Ehdr *hdr = plugin->image;
 	size_t table = (size_t)hdr->e_shnum * sizeof(Elf_Shdr);
@@ -80,10 +79,10 @@ static int read_headers(const struct libos_plugin *plugin, struct load_info *inf
 			sec->sh_addr = (unsigned long)hdr + sec->sh_offset;
 	}
 
-	info->index.sym = find_section(info, ".symtab");
-	info->index.str = find_section(info, ".strtab");
-	info->index.info = find_section(info, ".modinfo");
-	this_module = find_section(info, ".gnu.linkonce.this_module");
+	info->index.sym = libos_find_section(info, ".symtab");
+	info->index.str = libos_find_section(info, ".strtab");
+	info->index.info = libos_find_section(info, ".modinfo");
+	this_module = libos_find_section(info, ".gnu.linkonce.this_module");
 	if (!this_module || !info->index.info) {
 		pr_err("plugin: no kernel module in this file\n");
 		return -ENOEXEC;
@@ -100,7 +99,7 @@ static int read_headers(const struct libos_plugin *plugin, struct load_info *inf
 }
 
 /* The mapped ranges, for within_module(), /proc/modules and back traces. */
-static void set_ranges(struct module *mod, const struct load_info *info)
+void libos_set_ranges(struct module *mod, const struct load_info *info)
 {
 	for (unsigned int i = 1; i < info->hdr->e_shnum; i++) {
 		const Elf_Shdr *sec = &info->sechdrs[i];
@@ -136,10 +135,10 @@ static void set_ranges(struct module *mod, const struct load_info *info)
  * knows what is GPL-only and which namespaces must be imported, and counts the reference to the
  * module that owns the symbol.
  */
-static int check_imports(struct module *mod, const struct load_info *info)
+int libos_check_imports(struct module *mod, const struct load_info *info)
 {
-	unsigned int dynsym = find_section(info, ".dynsym");
-	unsigned int dynstr = find_section(info, ".dynstr");
+	unsigned int dynsym = libos_find_section(info, ".dynsym");
+	unsigned int dynstr = libos_find_section(info, ".dynstr");
 	const Elf_Sym *sym = (void *)info->hdr + info->sechdrs[dynsym].sh_offset;
 	const char *names = (void *)info->hdr + info->sechdrs[dynstr].sh_offset;
 	size_t n = info->sechdrs[dynsym].sh_size / sizeof(*sym);
@@ -195,7 +194,7 @@ static int form_module(struct module *mod, struct load_info *info, const struct 
 	if (err)
 		goto out_unload;
 	libos_setup_modinfo(mod, info);
-	err = check_imports(mod, info);
+	err = libos_check_imports(mod, info);
 	if (err)
 		goto out_unload;
 	err = libos_symbols_add(mod, info, plugin->load_bias);
@@ -259,7 +258,7 @@ int libos_plugin_load(const struct libos_plugin *plugin, struct module **out)
 	struct module *mod;
 	int err;
 
-	err = read_headers(plugin, &info);
+	err = libos_read_headers(plugin, &info);
 	if (err)
 		goto out_headers;
 	mod = info.mod;
@@ -267,7 +266,7 @@ int libos_plugin_load(const struct libos_plugin *plugin, struct module **out)
 	if (err)
 		goto out_headers;
 	mod->arch.plugin = plugin->handle;
-	set_ranges(mod, &info);
+	libos_set_ranges(mod, &info);
 	err = form_module(mod, &info, plugin);
 	if (err)
 		goto out_headers;
@@ -288,7 +287,7 @@ out_headers:
 const char *libos_plugin_name(const struct libos_plugin *plugin)
 {
 	struct load_info info = { };
-	const char *name = read_headers(plugin, &info) ? NULL : info.name;
+	const char *name = libos_read_headers(plugin, &info) ? NULL : info.name;
 
 	kfree(info.sechdrs);
 	return name;

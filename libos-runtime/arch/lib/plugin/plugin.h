@@ -8,15 +8,25 @@
 #include "../kernel/libos.h"
 
 struct load_info;
+struct mod_kallsyms;
 struct sock;
 
 /* loader.c */
 int libos_plugin_load(const struct libos_plugin *plugin, struct module **mod);
 const char *libos_plugin_name(const struct libos_plugin *plugin);
+unsigned int libos_find_section(const struct load_info *info, const char *name);
+int libos_read_headers(const struct libos_plugin *plugin, struct load_info *info);
+void libos_set_ranges(struct module *mod, const struct load_info *info);
+int libos_check_imports(struct module *mod, const struct load_info *info);
+
+/* kernel/module/main.c, by module_main.h */
+int libos_check_modinfo(struct module *mod, struct load_info *info, int flags);
 
 /* symbols.c */
 int libos_symbols_add(struct module *mod, const struct load_info *info, unsigned long bias);
 void libos_symbols_free(struct module *mod);
+int libos_symbols_read(struct mod_kallsyms *to, const struct load_info *info, unsigned long bias);
+void libos_symbols_drop(struct mod_kallsyms *symbols);
 
 /* sockets.c: calls `visit` for every socket of every namespace; it must not sleep. */
 void libos_for_each_socket(void (*visit)(struct sock *sk, void *arg), void *arg);

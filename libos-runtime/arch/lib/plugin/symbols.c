@@ -15,7 +15,7 @@ static bool wanted(const Elf_Sym *sym)
 	       (type == STT_FUNC || type == STT_OBJECT || type == STT_NOTYPE);
 }
 
-int libos_symbols_add(struct module *mod, const struct load_info *info, unsigned long bias)
+int libos_symbols_read(struct mod_kallsyms *to, const struct load_info *info, unsigned long bias)
 {
 	const Elf_Shdr *symsec = &info->sechdrs[info->index.sym];
 	const Elf_Shdr *strsec = &info->sechdrs[info->index.str];
@@ -51,19 +51,32 @@ int libos_symbols_add(struct module *mod, const struct load_info *info, unsigned
 				  in->sh_type == SHT_NOBITS ? 'b' :
 				  in->sh_flags & SHF_WRITE ? 'd' : 'r';
 	}
-	mod->core_kallsyms.symtab = symtab;
-	mod->core_kallsyms.num_symtab = kept;
-	mod->core_kallsyms.strtab = strtab;
-	mod->core_kallsyms.typetab = typetab;
-	rcu_assign_pointer(mod->kallsyms, &mod->core_kallsyms);
+	to->symtab = symtab;
+	to->num_symtab = kept;
+	to->strtab = strtab;
+	to->typetab = typetab;
 	return 0;
+}
+
+void libos_symbols_drop(struct mod_kallsyms *symbols)
+{
+	kvfree(symbols->symtab);
+	kvfree(symbols->strtab);
+	kvfree(symbols->typetab);
+}
+
+int libos_symbols_add(struct module *mod, const struct load_info *info, unsigned long bias)
+{
+	int err = libos_symbols_read(&mod->core_kallsyms, info, bias);
+
+	if (!err)
+		rcu_assign_pointer(mod->kallsyms, &mod->core_kallsyms);
+	return err;
 }
 
 /* No reader is left: called after the grace period in which the module left the list. */
 void libos_symbols_free(struct module *mod)
 {
-	kvfree(mod->core_kallsyms.symtab);
-	kvfree(mod->core_kallsyms.strtab);
-	kvfree(mod->core_kallsyms.typetab);
+	libos_symbols_drop(&mod->core_kallsyms);
 	memset(&mod->core_kallsyms, 0, sizeof(mod->core_kallsyms));
 }

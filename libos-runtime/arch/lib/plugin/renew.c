@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Renews a module in place: the same module, with its data, its objects and everything that is
+ * registered, goes on with the code of another build. The host decides whether the two builds agree,
+ * binds the new code to the old data and redirects the old functions. Here is what the kernel must
+ * know: that nobody stands in the old code, where the new code is, and whose symbols it uses.
+ */
+#include <linux/bug.h>
+#include <linux/kallsyms.h>
+#include <linux/module.h>
+#include <linux/moduleloader.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
+#include <linux/slab.h>
+#include <linux/stacktrace.h>
+#include <linux/string.h>
+#include <../kernel/module/internal.h>
+#include "plugin.h"
+
+struct inside {
+	const struct module *mod;
+	unsigned long ip; /* the first found; 0: none */
+};
+
+static bool is_inside(void *cookie, unsigned long ip)
+{
+	struct inside *inside = cookie;
+
+	if (ip < inside->mod->arch.text || ip >= inside->mod->arch.text_end)
+		return true;
+	inside->ip = ip;
+	return false;
+}
+
+/*
+ * How many tasks have a return address into the module's code, besides the caller. Each sleeps: on one
+ * CPU nothing else can run. The first one is described in `who`; with `interrupt` their waits end.
+ */
+static int count_inside(const struct module *mod, bool interrupt, char *who, size_t len)
+{
+	struct task_struct *process, *task;
+	int n = 0;
+
+	rcu_read_lock();
+	for_each_process_thread(process, task) {
+		struct inside inside = { .mod = mod };
+
+		if (task == current)
+			continue;
+		arch_stack_walk(is_inside, &inside, task, NULL);
+		if (!inside.ip)
+			continue;
+		if (!n++)
+			scnprintf(who, len, "%ps, by task %d (%s)", (void *)inside.ip, task_pid_nr(task),
+				  task->comm);
+		if (interrupt)
+			set_notify_signal(task);
+	}
+	rcu_read_unlock();
+	return n;
+}
+
+static void *section(const struct load_info *info, const char *name, size_t entry, unsigned int *n)
+{
+	unsigned int i = libos_find_section(info, name);
+
+	*n = i ? info->sechdrs[i].sh_size / entry : 0;
+	return i ? (void *)info->sechdrs[i].sh_addr : NULL;
+}
+
+/* What the module keeps of its code, besides its symbols. Does not sleep. */
+static void take_over(struct module *mod, const struct module *from, const struct load_info *info)
+{
+	mutex_lock(&module_mutex);
+	mod_tree_remove(mod);
+	mod->mem[MOD_TEXT].base = from->mem[MOD_TEXT].base;
+	mod->mem[MOD_TEXT].size = from->mem[MOD_TEXT].size;
+	mod->mem[MOD_RODATA].base = from->mem[MOD_RODATA].base;
+	mod->mem[MOD_RODATA].size = from->mem[MOD_RODATA].size;
+	mod->arch.text = from->arch.text;
+	mod->arch.text_end = from->arch.text_end;
+	mod->arch.generation++;
+	mod_tree_insert(mod);
+
+	mod->exit = from->exit;
+	mod->extable = section(info, "__ex_table", sizeof(*mod->extable), &mod->num_exentries);
+	module_bug_cleanup(mod);
+	module_bug_finalize(info->hdr, info->sechdrs, mod);
+	mutex_unlock(&module_mutex);
+	init_build_id(mod, info);
+}
+
+/*
+ * Runs switch_code() when nobody is inside the old code, and does not sleep from the look at the stacks
+ * on until the module is the new one. -EAGAIN and `who` while somebody is.
+ */
+static int renew(struct module *mod, const struct libos_plugin *plugin, struct load_info *info,
+		 const struct libos_renewal *renewal)
+{
+	struct mod_kallsyms symbols = mod->core_kallsyms, old_symbols;
+	int err;
+
+	err = libos_symbols_read(&symbols, info, plugin->load_bias);
+	if (err)
+		return err;
+	if (count_inside(mod, renewal->interrupt, renewal->who, renewal->who_len)) {
+		libos_symbols_drop(&symbols);
+		return -EAGAIN;
+	}
+	err = renewal->switch_code(renewal->cookie);
+	if (err) {
+		libos_symbols_drop(&symbols);
+		return err;
+	}
+	old_symbols = mod->core_kallsyms;
+	mod->core_kallsyms = symbols;
+	take_over(mod, info->mod, info);
+	synchronize_rcu();
+	libos_symbols_drop(&old_symbols);
+	return 0;
+}
+
+int libos_module_renew(const struct libos_plugin *plugin, const struct libos_renewal *renewal)
+{
+	struct load_info info = { };
+	struct module *mod;
+	int err;
+
+	err = libos_read_headers(plugin, &info);
+	if (err)
+		goto out;
+	mutex_lock(&module_mutex);
+	mod = find_module(info.name);
+	mutex_unlock(&module_mutex);
+	err = -ENOENT;
+	if (!mod || mod->state != MODULE_STATE_LIVE || !mod->arch.plugin)
+		goto out;
+	err = libos_check_modinfo(info.mod, &info, 0);
+	if (err)
+		goto out;
+	/* Whatever else the new code imports, the module uses from now on. */
+	err = libos_check_imports(mod, &info);
+	if (err)
+		goto out;
+	libos_set_ranges(info.mod, &info);
+	err = renew(mod, plugin, &info, renewal);
+out:
+	kfree(info.sechdrs);
+	return err;
+}
+
+/* The call stacks of all tasks but the caller's, from the last word used to the top. */
+void libos_stacks(void (*visit)(void *cookie, void *low, void *high), void *cookie)
+{
+	struct task_struct *process, *task;
+
+	rcu_read_lock();
+	for_each_process_thread(process, task) {
+		if (task != current && task->thread.fiber)
+			visit(cookie, (void *)task->thread.sp, task->thread.fiber + FIBER_STACK_SIZE);
+	}
+	rcu_read_unlock();
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "libos-runtime/host/layout.hpp"
+
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <string_view>
+
+namespace lkm {
+namespace {
+
+struct EndElf {
+  void operator()(Elf* elf) const { ::elf_end(elf); }
+};
+struct EndDwarf {
+  void operator()(Dwarf* dwarf) const { ::dwarf_end(dwarf); }
+};
+
+std::string_view folder_of(std::string_view path) { return path.substr(0, path.rfind('/') + 1); }
+
+Dwarf_Word number(Dwarf_Die& die, unsigned attribute, Dwarf_Word otherwise = 0) {
+  Dwarf_Attribute found;
+  Dwarf_Word value = otherwise;
+  if (::dwarf_attr_integrate(&die, attribute, &found) != nullptr) {
+    ::dwarf_formudata(&found, &value);
+  }
+  return value;
+}
+
+bool type_of(Dwarf_Die& die, Dwarf_Die& type) {
+  Dwarf_Attribute found;
+  return ::dwarf_attr_integrate(&die, DW_AT_type, &found) != nullptr &&
+         ::dwarf_formref_die(&found, &type) != nullptr;
+}
+
+std::string name_of(Dwarf_Die& die) {
+  const char* name = ::dwarf_diename(&die);
+  return name == nullptr ? std::string() : name;
+}
+
+template <typename Visit>
+void for_each_child(Dwarf_Die& parent, Visit visit) {
+  Dwarf_Die child;
+  if (::dwarf_child(&parent, &child) != 0) return;
+  do {
+    visit(child);
+  } while (::dwarf_siblingof(&child, &child) == 0);
+}
+
+const char* keyword(int tag) {
+  switch (tag) {
+    case DW_TAG_structure_type:
+      return "struct";
+    case DW_TAG_union_type:
+      return "union";
+    case DW_TAG_enumeration_type:
+      return "enum";
+    default:
+      return nullptr;
+  }
+}
+
+TypeLayout layout_of(Dwarf_Die& die);
+
+/// As C writes it. Types that have a name are named, so a pointer leads nowhere.
+std::string spell(Dwarf_Die& owner) {
+  Dwarf_Die type;
+  if (!type_of(owner, type)) return "void";
+  const int tag = ::dwarf_tag(&type);
+  const std::string name = name_of(type);
+  if (const char* word = keyword(tag)) {
+    if (!name.empty()) return fmt::format("{} {}", word, name);
+    std::string text = fmt::format("{} {{", word);
+    for (const auto& member : layout_of(type).members) {
+      text += fmt::format("{} {}@{};", member.type, member.name, member.bit);
+    }
+    return text + "}";
+  }
+  switch (tag) {
+    case DW_TAG_pointer_type:
+      return spell(type) + " *";
+    case DW_TAG_const_type:
+      return "const " + spell(type);
+    case DW_TAG_volatile_type:
+      return "volatile " + spell(type);
+    case DW_TAG_array_type: {
+      std::string text = spell(type);
+      for_each_child(type, [&](Dwarf_Die& range) {
+        const auto count = number(range, DW_AT_count, number(range, DW_AT_upper_bound, Dwarf_Word(-1)) + 1);
+        text += fmt::format("[{}]", count);
+      });
+      return text;
+    }
+    case DW_TAG_subroutine_type: {
+      std::string text = spell(type) + " (";
+      for_each_child(type, [&](Dwarf_Die& parameter) { text += spell(parameter) + ", "; });
+      return text + ")";
+    }
+    default:
+      return name;
+  }
+}
+
+TypeLayout layout_of(Dwarf_Die& die) {
+  TypeLayout layout{.bytes = number(die, DW_AT_byte_size), .members = {}};
+  for_each_child(die, [&](Dwarf_Die& child) {
+    if (::dwarf_tag(&child) == DW_TAG_enumerator) {
+      layout.members.push_back({name_of(child), "", number(child, DW_AT_const_value), 0});
+    }
+    if (::dwarf_tag(&child) != DW_TAG_member) return;
+    const auto bit = number(child, DW_AT_data_bit_offset, number(child, DW_AT_data_member_location) * 8);
+    Dwarf_Die type;
+    Dwarf_Word bytes = 0;
+    if (type_of(child, type)) ::dwarf_aggregate_size(&type, &bytes);
+    layout.members.push_back({name_of(child), spell(child), bit, bytes});
+  });
+  return layout;
+}
+
+void read_unit(Dwarf_Die& unit, Layouts& layouts) {
+  const std::string source = name_of(unit);
+  const auto own = folder_of(source);
+  for_each_child(unit, [&](Dwarf_Die& die) {
+    const char* word = keyword(::dwarf_tag(&die));
+    const std::string name = name_of(die);
+    if (word == nullptr || name.empty() || number(die, DW_AT_declaration) != 0) return;
+    // The kernel's own types are the same in each module of one kernel.
+    const char* file = ::dwarf_decl_file(&die);
+    if (file != nullptr && !std::string_view(file).starts_with(own)) return;
+    layouts.try_emplace(fmt::format("{} {}", word, name), layout_of(die));
+  });
+}
+
+std::string place(const MemberLayout& member) {
+  return member.bit % 8 == 0 ? fmt::format("at byte {}", member.bit / 8)
+                             : fmt::format("at bit {}", member.bit);
+}
+
+void compare(const std::string& name, const TypeLayout& before, const TypeLayout& after,
+             std::vector<std::string>& differences) {
+  const std::size_t found = differences.size();
+  const bool enumeration = name.starts_with("enum ");
+  const auto same_name = [](const TypeLayout& in, const MemberLayout& member) {
+    return std::ranges::find(in.members, member.name, &MemberLayout::name);
+  };
+  for (const auto& member : before.members) {
+    if (member.name.empty()) continue;
+    const auto now = same_name(after, member);
+    if (now == after.members.end()) {
+      differences.push_back(fmt::format("{}: '{}' is gone", name, member.name));
+    } else if (now->type != member.type) {
+      differences.push_back(fmt::format("{}: '{}' is {}, was {}", name, member.name, now->type, member.type));
+    } else if (now->bit != member.bit && enumeration) {
+      differences.push_back(
+          fmt::format("{}: '{}' is {}, was {}", name, member.name, now->bit, member.bit));
+    } else if (now->bit != member.bit) {
+      differences.push_back(
+          fmt::format("{}: '{}' is {}, was {}", name, member.name, place(*now), place(member)));
+    }
+  }
+  for (const auto& member : after.members) {
+    if (member.name.empty() || same_name(before, member) != before.members.end()) continue;
+    // A new enumerator changes no object that exists.
+    if (!enumeration) differences.push_back(fmt::format("{}: '{}' is new", name, member.name));
+  }
+  if (differences.size() == found && !enumeration && before != after) {
+    differences.push_back(
+        fmt::format("{}: has {} bytes, had {}", name, after.bytes, before.bytes));
+  }
+}
+
+}  // namespace
+
+Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string& shown) {
+  ::elf_version(EV_CURRENT);
+  // libelf takes no const, and does not write.
+  auto* bytes = const_cast<char*>(reinterpret_cast<const char*>(file.data()));
+  const std::unique_ptr<Elf, EndElf> elf(::elf_memory(bytes, file.size()));
+  if (!elf) return fail_hint(ENOEXEC, "build it again", "'{}': {}", shown, ::elf_errmsg(-1));
+  const std::unique_ptr<Dwarf, EndDwarf> dwarf(::dwarf_begin_elf(elf.get(), DWARF_C_READ, nullptr));
+  if (!dwarf) {
+    return fail_hint(ENODATA, "lkm-run build makes it with debug information",
+                     "'{}' has no debug information", shown);
+  }
+  Layouts layouts;
+  Dwarf_Off offset = 0, next = 0;
+  std::size_t header = 0;
+  while (::dwarf_nextcu(dwarf.get(), offset, &next, &header, nullptr, nullptr, nullptr) == 0) {
+    Dwarf_Die unit;
+    if (::dwarf_offdie(dwarf.get(), offset + header, &unit) != nullptr) read_unit(unit, layouts);
+    offset = next;
+  }
+  return layouts;
+}
+
+std::vector<std::string> layout_differences(const Layouts& before, const Layouts& after) {
+  std::vector<std::string> differences;
+  for (const auto& [name, layout] : before) {
+    const auto now = after.find(name);
+    if (now != after.end() && now->second != layout) compare(name, layout, now->second, differences);
+  }
+  return differences;
+}
+
+}  // namespace lkm

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Layouts: the structures, unions and enumerations that a module's own sources define, from its debug
+// information. When two builds agree on them, objects that the old code made can go on with the new code.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "toolkit/base/result.hpp"
+
+namespace lkm {
+
+struct MemberLayout {
+  std::string name;         ///< empty: an anonymous structure
+  std::string type;         ///< "u32", "struct list_head", "int (*)(struct sock *)"
+  std::uint64_t bit = 0;    ///< where it begins; the value, for an enumerator
+  std::uint64_t bytes = 0;  ///< of its type
+
+  bool operator==(const MemberLayout&) const = default;
+};
+
+struct TypeLayout {
+  std::uint64_t bytes = 0;
+  std::vector<MemberLayout> members;
+
+  bool operator==(const TypeLayout&) const = default;
+};
+
+/// By "struct foo", "union bar", "enum baz".
+using Layouts = std::map<std::string, TypeLayout>;
+
+/// Reads a plugin or any ELF file. Errors: ENODATA without debug information; ENOEXEC when it is damaged.
+Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string& shown);
+
+/// One line a difference: "struct foo: 'rtt' is at byte 16, was at 8". Empty: they agree. A type that only
+/// one of them has is no difference: no object of the other can be of it.
+std::vector<std::string> layout_differences(const Layouts& before, const Layouts& after);
+
+}  // namespace lkm

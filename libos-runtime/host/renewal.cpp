@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "libos-runtime/host/renewal.hpp"
+
+#include <elf.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+
+namespace lkm {
+namespace {
+
+/// The kernel's own record of the module: the new code uses the running one's, and its words are the kernel's.
+constexpr const char* kThisModule = ".gnu.linkonce.this_module";
+constexpr std::size_t kJump = 5;  // e9 rel32
+constexpr std::size_t kPage = 4096;
+
+std::byte* mapped(std::uintptr_t bias, std::uintptr_t at) {
+  return reinterpret_cast<std::byte*>(bias + at);
+}
+
+std::vector<std::byte> copy(const std::byte* from, std::size_t size) { return {from, from + size}; }
+
+bool fits(std::intptr_t distance) {
+  return distance >= std::numeric_limits<std::int32_t>::min() &&
+         distance <= std::numeric_limits<std::int32_t>::max();
+}
+
+/// Why the two builds cannot share one life, apart from their variables.
+std::vector<std::string> disagreements(const ModuleBody& body, const ReadBuild& next) {
+  auto reasons = layout_differences(body.layouts, next.layouts);
+  if (body.code.parameters != next.code.parameters) {
+    reasons.emplace_back("it has other parameters than before");
+  }
+  if (body.code.exports != next.code.exports) {
+    reasons.emplace_back("it exports other symbols than before");
+  }
+  if (body.code.init != next.code.init && next.code.registers_control) {
+    reasons.emplace_back("its init is another one, and has to run");
+  }
+  return reasons;
+}
+
+std::string shown_name(const std::string& section) {
+  const auto dot = section.rfind('.');
+  return dot == std::string::npos ? section : section.substr(dot + 1);
+}
+
+Failure refuse(const std::vector<std::string>& reasons) {
+  std::string text = "cannot go on in place";
+  for (const auto& reason : reasons) text += "\n  " + reason;
+  return fail(EXDEV, "{}", text);
+}
+
+}  // namespace
+
+Result<ReadBuild> read_build(const PluginFile& file) {
+  ReadBuild build;
+  LKM_TRY(build.code, CodeMap::read(file.bytes(), file.path().string()));
+  LKM_TRY(build.layouts, read_layouts(file.bytes(), file.path().string()));
+  return build;
+}
+
+ModuleBody make_body(const PluginFile& file, ReadBuild build, const std::vector<std::byte>& pristine) {
+  ModuleBody body{.variables = {},
+                  .layouts = std::move(build.layouts),
+                  .code = std::move(build.code),
+                  .bias = file.bias()};
+  const auto* low = file.writable().data();
+  for (const auto& [name, variable] : body.code.variables) {
+    auto* at = mapped(body.bias, variable.at);
+    body.variables[name] = {at, variable.shape, copy(pristine.data() + (at - low), variable.size)};
+  }
+  return body;
+}
+
+Result<Renewal> Renewal::prepare(ModuleBody& body, const PluginFile& next, ReadBuild build) {
+  Renewal renewal(body);
+  renewal.build_ = std::move(build);
+  renewal.bias_ = next.bias();
+  renewal.init_changed_ = body.code.init != renewal.build_.code.init;
+  auto reasons = disagreements(body, renewal.build_);
+
+  for (const auto& [name, variable] : renewal.build_.code.variables) {
+    const auto* fresh = mapped(renewal.bias_, variable.at);
+    const auto live = body.variables.find(name);
+    if (live != body.variables.end() && live->second.shape == variable.shape &&
+        live->second.initial.size() == variable.size) {
+      renewal.bound_.push_back({&live->second, fresh, name != kThisModule});
+      continue;
+    }
+    if (live != body.variables.end()) {
+      const auto& initial = live->second.initial;
+      if (std::memcmp(live->second.at, initial.data(), initial.size()) != 0) {
+        reasons.push_back(fmt::format("variable '{}' has a value and another shape than before",
+                                      shown_name(name)));
+        continue;
+      }
+      renewal.dropped_.push_back(name);  // nobody has changed it: the new one does as well
+    }
+    renewal.added_[name] = {mapped(renewal.bias_, variable.at), variable.shape, {}};
+  }
+  for (const auto& [name, function] : body.code.functions) {
+    if (function.room < kJump && renewal.build_.code.functions.contains(name)) {
+      reasons.push_back(fmt::format("function '{}' has no room for a jump", name));
+    }
+  }
+  if (!reasons.empty()) return refuse(reasons);
+  LKM_CHECK(renewal.bind(next));
+  return renewal;
+}
+
+/// Makes the new build's code and tables mean the running module's variables.
+Result<void> Renewal::bind(const PluginFile& next) {
+  const auto& code = build_.code;
+  const auto live_address = [&](const std::string& name) -> std::byte* {
+    if (added_.contains(name)) return nullptr;
+    return body_->variables.at(name).at;
+  };
+  for (const auto& reference : code.references) {
+    const auto* live = live_address(reference.variable);
+    if (live == nullptr) continue;
+    const auto* here = mapped(bias_, code.variables.at(reference.variable).at);
+    if (!fits(live - here)) return refuse({"the new code lies too far from the module's variables"});
+  }
+  LKM_CHECK(open_code(next, true));
+  for (const auto& reference : code.references) {
+    const auto* live = live_address(reference.variable);
+    if (live == nullptr) continue;
+    const auto* here = mapped(bias_, code.variables.at(reference.variable).at);
+    auto* place = mapped(bias_, reference.at);
+    std::int32_t distance = 0;
+    std::memcpy(&distance, place, sizeof(distance));
+    distance += std::int32_t(live - here);
+    std::memcpy(place, &distance, sizeof(distance));
+  }
+  for (const auto& pointer : code.pointers) {
+    const auto* variable = code.variable_at(pointer.to);
+    if (variable == nullptr) continue;
+    auto* live = live_address(variable->first);
+    if (live == nullptr) continue;
+    auto* to = live + (pointer.to - variable->second.at);
+    std::memcpy(mapped(bias_, pointer.at), &to, sizeof(to));
+  }
+  LKM_CHECK(open_code(next, false));
+  for (auto& [name, variable] : added_) {
+    variable.initial = copy(variable.at, code.variables.at(name).size);
+  }
+  return {};
+}
+
+void Renewal::commit(const std::vector<OldCode*>& old) {
+  for (const auto& bound : bound_) {
+    if (!bound.merge) continue;
+    auto& initial = bound.live->initial;
+    bool kept = false;
+    for (std::size_t at = 0; at < initial.size();) {
+      const std::size_t n = std::min<std::size_t>(sizeof(void*), initial.size() - at);
+      const bool same = std::memcmp(bound.live->at + at, initial.data() + at, n) == 0;
+      if (same && std::memcmp(initial.data() + at, bound.fresh + at, n) != 0) {
+        std::memcpy(bound.live->at + at, bound.fresh + at, n);
+      }
+      kept |= !same;
+      at += n;
+    }
+    kept_ += kept ? 1 : 0;
+    std::memcpy(initial.data(), bound.fresh, initial.size());
+  }
+  for (const auto* code : old) {
+    for (const auto& [name, function] : code->functions) {
+      const auto now = build_.code.functions.find(name);
+      if (now == build_.code.functions.end()) continue;
+      auto* place = mapped(code->bias, function.at);
+      const auto* to = mapped(bias_, now->second.at);
+      const auto distance = std::int32_t(to - (place + kJump));
+      place[0] = std::byte{0xe9};
+      std::memcpy(place + 1, &distance, sizeof(distance));
+    }
+  }
+}
+
+void Renewal::finish() {
+  for (const auto& name : dropped_) body_->variables.erase(name);
+  body_->variables.merge(added_);
+  body_->layouts = std::move(build_.layouts);
+  body_->code = std::move(build_.code);
+  body_->bias = bias_;
+}
+
+Result<void> open_code(const PluginFile& file, bool writable) {
+  for (const auto& segment : file.segments()) {
+    if ((segment.flags & PF_W) != 0) continue;
+    const int protection = PROT_READ | ((segment.flags & PF_X) != 0 ? PROT_EXEC : 0);
+    const auto low = segment.at & ~(kPage - 1);
+    if (::mprotect(reinterpret_cast<void*>(low), segment.at + segment.size - low,
+                   protection | (writable ? PROT_WRITE : 0)) < 0) {
+      return fail(errno, "make the code of '{}' {}", file.path().string(),
+                  writable ? "writable" : "read-only");
+    }
+  }
+  // Constants that hold addresses were writable while they were relocated, and are again.
+  const auto range = file.writable();
+  const auto low = reinterpret_cast<std::uintptr_t>(range.data()) & ~(kPage - 1);
+  const auto high = reinterpret_cast<std::uintptr_t>(range.data() + range.size());
+  if (writable &&
+      ::mprotect(reinterpret_cast<void*>(low), high - low, PROT_READ | PROT_WRITE) < 0) {
+    return fail(errno, "make the variables of '{}' writable", file.path().string());
+  }
+  return {};
+}
+
+}  // namespace lkm

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Swapping a module for another build of it. In the order of preference:
+//   renewed   the module goes on in place, with all that it holds (renewal.hpp): any kind of module
+//   moved     the new build is loaded beside the old one, and the sockets move (arch/lib's plugin/tcp_cc.c):
+//             congestion controls
+//   reloaded  out with the old, in with the new, while nothing uses it
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+
+#include "libos-runtime/host/fiber.hpp"
+#include "libos-runtime/host/modules.hpp"
+#include "libos-runtime/host/stack_impl.hpp"
+#include "libos-runtime/host/sweep.hpp"
+#include "toolkit/base/assert.hpp"
+#include "toolkit/base/defer.hpp"
+
+namespace lkm {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::nanoseconds;
+
+/// How long a swap waits for tasks that sleep in the old code, before and after it interrupts them.
+constexpr auto kPatience = std::chrono::milliseconds(500);
+constexpr auto kPatienceAfterInterrupt = std::chrono::milliseconds(200);
+/// Of memory that is swept at a time: below 100 microseconds.
+constexpr std::size_t kSweepPiece = std::size_t{512} << 10;
+
+/// Names in "alpha=3 beta" as typed.
+std::vector<std::pair<std::string, std::string>> split_parameters(const std::string& text) {
+  std::vector<std::pair<std::string, std::string>> items;
+  std::string item;
+  bool quoted = false;
+  const auto flush = [&] {
+    if (item.empty()) return;
+    items.emplace_back(canonical(item.substr(0, item.find('='))), item);
+    item.clear();
+  };
+  for (const char c : text) {
+    if (c == '"') quoted = !quoted;
+    if (c == ' ' && !quoted) {
+      flush();
+    } else {
+      item += c;
+    }
+  }
+  flush();
+  return items;
+}
+
+/// What the new generation starts with: what the user gave to the old one or changed in it since, and then
+/// what is asked for now. A default that nobody touched stays the source's, which may have a new one.
+std::string carried_parameters(const LoadedPlugin& old, const std::map<std::string, std::string>& now,
+                               const std::string& wanted) {
+  std::map<std::string, std::string> items;
+  for (const auto& [name, item] : split_parameters(old.given)) items[name] = item;
+  for (const auto& [name, value] : now) {
+    const auto initial = old.initial.find(name);
+    const bool changed = initial == old.initial.end() || initial->second != value;
+    if (!changed) continue;
+    items[name] = value.find(' ') == std::string::npos ? fmt::format("{}={}", name, value)
+                                                       : fmt::format("{}=\"{}\"", name, value);
+  }
+  for (const auto& [name, item] : split_parameters(wanted)) items[name] = item;
+  std::string text;
+  for (const auto& [name, item] : items) text += (text.empty() ? "" : " ") + item;
+  return text;
+}
+
+/// Runs something slow that needs no stack on a thread of its own, while other fibers run.
+void beside_the_stack(Stack& stack, const std::function<void()>& work) {
+  const UniqueFd done(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!done) return work();
+  const std::jthread thread([&] {
+    work();
+    const std::uint64_t one = 1;
+    (void)!::write(done.get(), &one, sizeof(one));
+  });
+  while (true) {
+    const auto ready = stack.wait_fd(done.get(), POLLIN);
+    if (ready || ready.error().errno_value() != EINTR) return;
+  }
+}
+
+}  // namespace
+
+Result<SwapReport> Stack::swap(const fs::path& plugin, const SwapOptions& options) {
+  return impl_->on_fiber([&] { return swap_on_fiber(plugin, options); });
+}
+
+/// The module's body, read at its first renewal: most modules never see one.
+Result<std::shared_ptr<ModuleBody>> Stack::Impl::body_of(Stack& stack, LoadedPlugin& plugin) {
+  if (plugin.body) return plugin.body;
+  Result<ReadBuild> build = fail(ENODATA, "not read");
+  beside_the_stack(stack, [&] { build = read_build(plugin.file); });
+  if (!build) return Failure(std::move(build).error());
+  plugin.body =
+      std::make_shared<ModuleBody>(make_body(plugin.file, std::move(*build), plugin.pristine));
+  plugin.body->handle = &plugin;
+  plugin.owns_variables = true;
+  return plugin.body;
+}
+
+/// Every build of the module that is still mapped: its functions lead to the newest code.
+std::vector<LoadedPlugin*> Stack::Impl::mapped_builds(const ModuleBody& body) {
+  std::vector<LoadedPlugin*> builds;
+  for (const auto& plugin : plugins) {
+    if (plugin->body.get() == &body) builds.push_back(plugin.get());
+  }
+  return builds;
+}
+
+/// Error EXDEV: not in place, for the reasons that it tells, and nothing has changed.
+Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& report) {
+  const std::string name = report.module;
+  const auto start = host_ns();
+  LKM_TRY(const auto body, impl_->body_of(*this, old));
+  Result<ReadBuild> build = fail(ENODATA, "not read");
+  beside_the_stack(*this, [&] { build = read_build(plugin.file); });
+  if (!build) return Failure(std::move(build).error());
+
+  const auto builds = impl_->mapped_builds(*body);
+  for (LoadedPlugin* other : builds) LKM_CHECK(open_code(other->file, true));
+  const auto close_code = defer([&] {
+    for (LoadedPlugin* other : impl_->mapped_builds(*body)) (void)open_code(other->file, false);
+  });
+  LKM_TRY(auto renewal, Renewal::prepare(*body, plugin.file, std::move(*build)));
+  std::vector<OldCode*> codes;
+  for (LoadedPlugin* other : builds) {
+    if (other == &old) other->code = {.functions = body->code.functions, .bias = body->bias};
+    codes.push_back(&other->code);
+  }
+  report.check = nanoseconds(host_ns() - start);
+
+  // The kernel's half, when nobody sleeps in the old code.
+  struct Switch {
+    Renewal* renewal;
+    const std::vector<OldCode*>* codes;
+  } now{&renewal, &codes};
+  char who[256] = "";
+  const auto before = read_parameters(*this, name);
+  const auto description = describe(plugin, old.given);
+  libos_renewal request{.switch_code =
+                            [](void* cookie) noexcept {
+                              const auto* what = static_cast<Switch*>(cookie);
+                              what->renewal->commit(*what->codes);
+                              return 0;
+                            },
+                        .cookie = &now,
+                        .interrupt = 0,
+                        .who = who,
+                        .who_len = sizeof(who)};
+  const auto waiting_since = host_ns();
+  int err = 0;
+  for (;;) {
+    const auto attempt = host_ns();
+    err = impl_->runtime->kernel().module_renew(&description, &request);
+    report.blackout = nanoseconds(host_ns() - attempt);
+    if (err != -EAGAIN) break;
+    const auto waited = nanoseconds(host_ns() - waiting_since);
+    if (waited > kPatience + kPatienceAfterInterrupt) {
+      return fail_hint(EBUSY, "end what waits there, then save again", "'{}' is in use: {}", name, who);
+    }
+    request.interrupt = waited > kPatience ? 1 : 0;
+    sleep_for(std::chrono::milliseconds(1));
+  }
+  report.quiesce = nanoseconds(host_ns() - waiting_since) - report.blackout;
+  if (err != 0) {
+    return fail(-err, "renew '{}'{}", name, log_for_error(impl_->captured_log));
+  }
+
+  renewal.finish();
+  plugin.body = body;
+  plugin.owns_variables = renewal.adds_variables();
+  plugin.given = old.given;
+  for (const auto& [parameter, value] : read_parameters(*this, name)) {
+    const auto initial = old.initial.find(parameter);
+    const auto was = before.find(parameter);
+    const bool changed =
+        initial != old.initial.end() && was != before.end() && initial->second != was->second;
+    plugin.initial[parameter] = changed ? initial->second : value;
+  }
+  old.retired = true;
+  report.method = SwapMethod::kRenewed;
+  report.variables_kept = renewal.kept();
+  report.init_changed = renewal.init_changed();
+  return {};
+}
+
+/// Finds what still points into builds of the module that nothing runs any more, corrects it, and unmaps the
+/// builds that nothing points into.
+void Stack::retire_builds(const LoadedPlugin& current, SwapReport& report) {
+  const auto start = host_ns();
+  const auto body = current.body;
+  for (LoadedPlugin* old : impl_->mapped_builds(*body)) {
+    if (!old->retired) continue;
+    std::map<std::uintptr_t, std::uintptr_t> replacements;
+    for (const auto& [name, function] : old->code.functions) {
+      const auto now = body->code.functions.find(name);
+      if (now != body->code.functions.end()) {
+        replacements[old->code.bias + function.at] = body->bias + now->second.at;
+      }
+    }
+    const auto low = old->file.bias();
+    // Twice clean: a word that moved from where the first look had not been to where it had is seen by the
+    // second.
+    unsigned clean = 0;
+    for (int round = 0; round < 3 && clean < 2; ++round) {
+      Sweep sweep(low, low + old->file.mapped_size(), replacements);
+      sweep_memory(sweep, *old, report);
+      clean = sweep.left() + sweep.replaced() == 0 ? clean + 1 : 0;
+      if (old->owns_variables) break;  // it stays for them anyway
+      if (sweep.left() != 0) break;
+    }
+    if (clean >= 2) {
+      std::erase_if(impl_->plugins, [&](const auto& plugin) { return plugin.get() == old; });
+    }
+  }
+  report.builds_mapped = impl_->mapped_builds(*body).size();
+  report.retire = nanoseconds(host_ns() - start);
+}
+
+void Stack::sweep_memory(Sweep& sweep, const LoadedPlugin& old, SwapReport& report) {
+  std::vector<std::span<std::byte>> pieces;
+  for (const auto memory : impl_->runtime->memory()) {
+    for (const auto piece : resident(memory, kSweepPiece)) pieces.push_back(piece);
+  }
+  for (const auto& plugin : impl_->plugins) {
+    if (plugin.get() != &old) pieces.push_back(plugin->file.writable());
+  }
+  for (const auto piece : pieces) {
+    const auto start = host_ns();
+    sweep.over(piece.data(), piece.data() + piece.size());
+    report.blackout = std::max(report.blackout, nanoseconds(host_ns() - start));
+    yield();
+  }
+  impl_->runtime->kernel().stacks(
+      [](void* cookie, void* low, void* high) {
+        static_cast<Sweep*>(cookie)->over(static_cast<std::byte*>(low), static_cast<std::byte*>(high));
+      },
+      &sweep);
+}
+
+Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions& options) {
+  const auto start = host_ns();
+  LKM_TRY(auto file, PluginFile::open(path, release()));
+  const std::string name = file.facts().name;
+  LoadedPlugin* old = impl_->find(name);
+  if (old == nullptr) {
+    return fail_hint(ENOENT, fmt::format("lkm-run load {}", path.string()),
+                     "swap '{}': it is not loaded", name);
+  }
+  for (const auto& dependency : file.facts().depends) {
+    if (impl_->find(canonical(dependency)) == nullptr) LKM_CHECK(load_on_fiber(dependency, ""));
+  }
+
+  if (!impl_->swapping.insert(name).second) {
+    return fail_hint(EBUSY, "wait for its end", "swap '{}': another swap of it is under way", name);
+  }
+  const auto swapped = defer([&] { impl_->swapping.erase(name); });
+
+  auto owned = std::make_unique<LoadedPlugin>(std::move(file));
+  LoadedPlugin& plugin = *owned;
+  plugin.generation = impl_->generations[name] + 1;
+  plugin.pristine = copy_of(plugin.file.writable());
+  SwapReport report;
+  report.module = name;
+  report.from_generation = old->generation;
+  report.to_generation = plugin.generation;
+  report.map = nanoseconds(host_ns() - start);
+  yield();  // the blackout begins after what could be done beside the running stack
+
+  ++impl_->capturing;
+  impl_->captured_log.clear();
+  const auto stop_capturing = defer([&] { --impl_->capturing; });
+  if (options.state == StatePolicy::kKeep && options.parameters.empty()) {
+    if (auto renewed = renew(*old, plugin, report); renewed) {
+      ++impl_->generations[name];
+      impl_->plugins.push_back(std::move(owned));
+      retire_builds(plugin, report);
+      return report;
+    } else if (const int code = renewed.error().errno_value();
+               code != EXDEV && code != ENODATA && code != ENOEXEC) {
+      return Failure(std::move(renewed).error().while_doing(
+          fmt::format("swap '{}': generation {} serves on", name, report.from_generation)));
+    } else {
+      report.not_in_place = renewed.error().what();
+    }
+  }
+
+  const std::string parameters =
+      carried_parameters(*old, read_parameters(*this, name), options.parameters);
+  ++impl_->generations[name];
+  plugin.given = parameters;
+  impl_->plugins.push_back(std::move(owned));
+  libos_swap_report kernel{};
+  int err = 0;
+  LKM_TRY(auto fiber, spawn("swap", [&] {
+            const auto description = describe(plugin, parameters);
+            err = impl_->runtime->kernel().module_swap(&description, 0, &kernel);
+          }));
+  if (fiber.join() == FiberEnd::kOopsed) {
+    plugin.zombie = true;
+    return fail_hint(EFAULT, "lkm-run log shows the oops",
+                     "swap '{}': oops in the new init; generation {} serves on{}", name,
+                     report.from_generation, log_for_error(impl_->captured_log));
+  }
+  if (err == -EOPNOTSUPP) {
+    auto done = swap_idle(*old, plugin, parameters, report);
+    impl_->unmap_freed();
+    return done;
+  }
+  if (err != 0) {
+    const auto log = log_for_error(impl_->captured_log);
+    impl_->unmap_freed();
+    std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &plugin; });
+    --impl_->generations[name];
+    return fail(-err, "swap '{}': generation {} serves on{}", name, report.from_generation,
+                log.empty() ? "; the new init failed" : log);
+  }
+
+  impl_->unmap_freed();
+  plugin.initial = read_parameters(*this, name);
+  report.sockets = kernel.sockets;
+  report.established = kernel.established;
+  report.netns_defaults = kernel.netns_defaults;
+  report.zombie = kernel.zombie != 0;
+  report.init = nanoseconds(kernel.init_ns);
+  report.transfer = nanoseconds(kernel.transfer_ns);
+  report.blackout = nanoseconds(kernel.blackout_ns);
+  report.retire = nanoseconds(kernel.retire_ns);
+  return report;
+}
+
+/// A kind of module that has no objects we could move: out with the idle old one, in with the new one, and
+/// back with the old one when the new init fails.
+Result<SwapReport> Stack::swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
+                                    const std::string& parameters, SwapReport report) {
+  const auto forget = [&](LoadedPlugin& which) {
+    std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &which; });
+    --impl_->generations[report.module];
+  };
+  const std::string name = report.module;
+  const std::string old_given = old.given;
+  const fs::path old_path = old.file.path();
+  const auto start = host_ns();
+
+  plugin.zombie = true;  // not to be found by name meanwhile
+  impl_->swapping.erase(name);
+  auto unloaded = unload_on_fiber(name);
+  impl_->swapping.insert(name);
+  plugin.zombie = false;
+  if (!unloaded) {
+    forget(plugin);
+    return fail_hint(EBUSY, "end what uses it, or load the new code under another name",
+                     "swap '{}': in use, and of a kind that is swapped only while idle ({}); "
+                     "generation {} serves on{}{}",
+                     name, unloaded.error().what(), report.from_generation,
+                     report.not_in_place.empty() ? "" : "\n  it ", report.not_in_place);
+  }
+
+  int err = 0;
+  LKM_TRY(auto fiber, spawn("insmod", [&] {
+            const auto description = describe(plugin, parameters);
+            err = impl_->runtime->kernel().module_load(&description);
+          }));
+  const bool oopsed = fiber.join() == FiberEnd::kOopsed;
+  if (err == 0 && !oopsed) {
+    plugin.initial = read_parameters(*this, name);
+    report.init = report.blackout = nanoseconds(host_ns() - start);
+    report.method = SwapMethod::kReloaded;
+    return report;
+  }
+  const auto log = log_for_error(impl_->captured_log);
+  if (oopsed) {
+    plugin.zombie = true;
+  } else {
+    impl_->unmap_freed();
+    forget(plugin);
+  }
+  auto back = load_on_fiber(old_path.string(), old_given);
+  if (!back) {
+    return Failure(std::move(back).error().while_doing(
+        fmt::format("swap '{}': the new init failed, and so did the old one", name)));
+  }
+  return fail(oopsed ? EFAULT : -err, "swap '{}': the new init failed; the old code serves on{}", name,
+              log);
+}
+
+}  // namespace lkm

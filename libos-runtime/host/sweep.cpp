@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "libos-runtime/host/sweep.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+
+namespace lkm {
+
+void Sweep::over(std::span<std::uintptr_t> words) {
+  constexpr std::size_t kBlock = 64;
+  for (std::size_t at = 0; at < words.size(); at += kBlock) {
+    const auto block = words.subspan(at, std::min(kBlock, words.size() - at));
+    // Without a branch in it, so that the compiler makes vector instructions of it.
+    std::uintptr_t any = 0;
+    for (const auto word : block) any |= std::uintptr_t(word - low_ < size_);
+    if (any == 0) continue;
+    for (auto& word : block) {
+      if (word - low_ >= size_) continue;
+      const auto now = replacements_.find(word);
+      if (now == replacements_.end()) {
+        ++left_;
+      } else {
+        word = now->second;
+        ++replaced_;
+      }
+    }
+  }
+}
+
+void Sweep::over(std::byte* low, const std::byte* high) {
+  constexpr std::uintptr_t kMask = sizeof(std::uintptr_t) - 1;
+  auto* first = reinterpret_cast<std::uintptr_t*>((reinterpret_cast<std::uintptr_t>(low) + kMask) & ~kMask);
+  const auto* last = reinterpret_cast<const std::uintptr_t*>(reinterpret_cast<std::uintptr_t>(high) & ~kMask);
+  if (first < last) over(std::span(first, std::size_t(last - first)));
+}
+
+std::vector<std::span<std::byte>> resident(std::span<std::byte> mapping, std::size_t piece) {
+  constexpr std::size_t kPage = 4096;
+  std::vector<unsigned char> pages((mapping.size() + kPage - 1) / kPage);
+  std::vector<std::span<std::byte>> pieces;
+  if (::mincore(mapping.data(), mapping.size(), pages.data()) < 0) {
+    std::ranges::fill(pages, 1);  // then all of it
+  }
+  for (std::size_t at = 0; at < pages.size();) {
+    if ((pages[at] & 1) == 0) {
+      ++at;
+      continue;
+    }
+    std::size_t end = at;
+    while (end < pages.size() && (pages[end] & 1) != 0 && (end - at) * kPage < piece) ++end;
+    pieces.push_back(mapping.subspan(at * kPage, std::min(end * kPage, mapping.size()) - at * kPage));
+    at = end;
+  }
+  return pieces;
+}
+
+}  // namespace lkm

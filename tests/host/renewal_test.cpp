@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// A module goes on in place: its timer, its files, its objects and its variables with new code.
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#include <sstream>
+
+#include "tests/host/host_test.hpp"
+#include "toolkit/base/file.hpp"
+#include "toolkit/flow/flow.hpp"
+
+namespace lkm {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// What /proc/ticker shows.
+struct Ticker {
+  unsigned long ticks = 0;
+  int step = 0;
+  int sum = 0;
+  unsigned long total = 0;
+};
+
+Ticker ticker(Stack& stack) {
+  Ticker now;
+  const auto text = stack.read_file("/proc/ticker");
+  EXPECT_TRUE(text) << text.error().message();
+  if (text) std::istringstream(*text) >> now.ticks >> now.step >> now.sum >> now.total;
+  return now;
+}
+
+void tell(Stack& stack, const std::string& what) {
+  const auto written = stack.write_file("/proc/ticker", what);
+  EXPECT_TRUE(written) << written.error().message();
+}
+
+class ARenewal : public HostTest {};
+
+TEST_F(ARenewal, KeepsTimersFilesObjectsAndVariables) {
+  const auto first = plugin("ticker", 1);
+  const auto second = plugin("ticker", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    tell(stack, "add 5");
+    // An open file has a pointer to the module's operations.
+    const long file = stack.syscall(SYS_open, "/proc/ticker", O_RDONLY, 0);
+    ASSERT_GE(file, 0);
+    stack.sleep_for(20ms);
+    const auto before = ticker(stack);
+    EXPECT_GT(before.ticks, 5u);
+    EXPECT_EQ(before.sum, 6);
+    EXPECT_EQ(before.total, 1u);
+
+    const auto report = stack.swap(second);
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+    EXPECT_EQ(report->to_generation, 2u);
+    EXPECT_FALSE(report->init_changed);
+    EXPECT_GT(report->variables_kept, 0u);
+
+    const auto after = ticker(stack);
+    EXPECT_GE(after.ticks, before.ticks);
+    EXPECT_EQ(after.step, 10) << "a default that nobody changed is the new source's";
+    EXPECT_EQ(after.sum, 600) << "an object's callback is the new one";
+    EXPECT_EQ(after.total, 1u) << "what was counted is kept";
+    tell(stack, "add 1");
+    EXPECT_EQ(ticker(stack).total, 1001u);
+    EXPECT_EQ(ticker(stack).sum, 700);
+    stack.sleep_for(20ms);
+    EXPECT_GT(ticker(stack).ticks, after.ticks + 50) << "the timer runs the new code";
+    char text[64] = "";
+    EXPECT_GT(stack.syscall(SYS_read, file, text, sizeof(text)), 0);
+    EXPECT_NE(std::string(text).find(" 10 700 "), std::string::npos) << text;
+    stack.syscall(SYS_close, file);
+
+    const auto modules = stack.modules().value();
+    ASSERT_EQ(modules.size(), 1u);
+    EXPECT_EQ(modules[0].generation, 2u);
+    EXPECT_EQ(modules[0].path, second);
+    const auto unloaded = stack.unload("ticker");
+    ASSERT_TRUE(unloaded) << unloaded.error().message();
+    EXPECT_NE(log_.find("variant 2 ends"), std::string::npos) << "the new exit runs";
+  });
+}
+
+TEST_F(ARenewal, KeepsAParameterThatTheUserChanged) {
+  const auto first = plugin("ticker", 1);
+  const auto second = plugin("ticker", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first, "step=3"));
+    ASSERT_TRUE(stack.swap(second));
+    EXPECT_EQ(ticker(stack).step, 3);
+    ASSERT_TRUE(stack.write_file("/sys/module/ticker/parameters/step", "4"));
+    EXPECT_EQ(ticker(stack).step, 4) << "the file writes the variable that the code reads";
+    ASSERT_TRUE(stack.swap(first));
+    EXPECT_EQ(ticker(stack).step, 4);
+  });
+}
+
+TEST_F(ARenewal, IsRefusedWithTheReasonWhenObjectsLookDifferent) {
+  const auto first = plugin("ticker", 1);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    // A reference, as an open file of another kind of module would hold.
+    const long held = stack.syscall(SYS_open, "/proc/ticker", O_RDONLY, 0);
+    for (const auto& [variant, reason] :
+         {std::pair(3, "struct object: 'in_front' is new"),
+          std::pair(4, "struct object: 'at_the_end' is new"),
+          std::pair(6, "other parameters")}) {
+      const auto report = stack.swap(plugin("ticker", variant));
+      if (report) {
+        // Nothing holds a reference to it, so it is swapped while idle.
+        EXPECT_EQ(report->method, SwapMethod::kReloaded);
+        EXPECT_NE(report->not_in_place.find(reason), std::string::npos) << report->not_in_place;
+      } else {
+        EXPECT_NE(report.error().message().find(reason), std::string::npos) << report.error().message();
+      }
+      ASSERT_TRUE(stack.swap(first));
+    }
+    stack.syscall(SYS_close, held);
+  });
+}
+
+TEST_F(ARenewal, TakesNewVariablesAndTellsThatInitIsAnotherOne) {
+  const auto first = plugin("ticker", 1);
+  const auto fifth = plugin("ticker", 5);
+  const auto second = plugin("ticker", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    const auto before = ticker(stack);
+    const auto report = stack.swap(fifth);
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+    EXPECT_TRUE(report->init_changed);
+    EXPECT_FALSE(stack.read_file("/proc/ticker5")) << "init must not have run";
+    stack.sleep_for(20ms);
+    EXPECT_GT(ticker(stack).ticks, before.ticks + 50) << "by 8 at a time";
+    ASSERT_TRUE(stack.swap(second));
+    ASSERT_TRUE(stack.swap(fifth));
+    stack.sleep_for(5ms);
+    ASSERT_TRUE(stack.unload("ticker"));
+  });
+}
+
+TEST_F(ARenewal, WaitsForATaskThatSleepsInTheOldCode) {
+  const auto first = plugin("ticker", 1);
+  const auto second = plugin("ticker", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    auto waiter = stack.spawn("waiter", [&] { tell(stack, "wait"); });
+    ASSERT_TRUE(waiter);
+    stack.sleep_for(2ms);
+    auto ringer = stack.spawn("ringer", [&] {
+      stack.sleep_for(30ms);
+      tell(stack, "ring");
+    });
+    const auto report = stack.swap(second);
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+    EXPECT_GT(report->quiesce, 20ms);
+    EXPECT_LT(report->blackout, 20ms);
+    waiter->join();
+    ringer->join();
+    EXPECT_EQ(ticker(stack).total, 2u) << "both writes ended in the old code";
+  });
+}
+
+TEST_F(ARenewal, InterruptsATaskThatStaysInTheOldCode) {
+  const auto first = plugin("ticker", 1);
+  const auto second = plugin("ticker", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    long result = 0;
+    auto waiter = stack.spawn("waiter", [&] {
+      const long file = stack.syscall(SYS_open, "/proc/ticker", O_WRONLY, 0);
+      result = stack.syscall(SYS_write, file, "wait", 4);
+      stack.syscall(SYS_close, file);
+    });
+    ASSERT_TRUE(waiter);
+    stack.sleep_for(2ms);
+    const auto report = stack.swap(second);
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+    waiter->join();
+    EXPECT_EQ(result, -EINTR);
+  });
+}
+
+TEST_F(ARenewal, KeepsTheSocketsOfACongestionControlUnderFlows) {
+  const std::string builds[] = {plugin("swapcc", 1), plugin("swapcc", 2)};
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(builds[0]));
+    FlowSpec spec;
+    spec.route.control = "swapcc";
+    auto flow = Flow::start(stack, spec);
+    ASSERT_TRUE(flow) << flow.error().message();
+    std::size_t mapped = 0;
+    for (int i = 1; i <= 100; ++i) {
+      const auto report = stack.swap(builds[i % 2]);
+      ASSERT_TRUE(report) << report.error().message();
+      ASSERT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+      mapped = std::max(mapped, report->builds_mapped);
+    }
+    EXPECT_LE(mapped, 6u);
+    (*flow)->stop();
+    EXPECT_TRUE((*flow)->wait(stack.now() + 20s));
+    const auto report = (*flow)->report();
+    EXPECT_EQ(report.state, FlowState::kDone) << report.error;
+    EXPECT_EQ(report.bytes_verified, report.bytes_sent);
+    ASSERT_TRUE(stack.unload("swapcc"));
+  });
+}
+
+TEST_F(ARenewal, IsRepeatedAThousandTimesWithoutGrowth) {
+  const std::string builds[] = {plugin("ticker", 1), plugin("ticker", 2)};
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(builds[0]));
+    const auto mappings = [] {
+      std::size_t lines = 0;
+      for (const char c : read_file("/proc/self/maps").value_or("")) lines += c == '\n';
+      return lines;
+    };
+    const auto swap = [&](int i) {
+      const auto report = stack.swap(builds[i % 2]);
+      ASSERT_TRUE(report) << report.error().message();
+      ASSERT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+    };
+    for (int i = 1; i <= 20; ++i) swap(i);
+    const auto before = mappings();
+    const auto objects = ticker(stack).sum;
+    for (int i = 1; i <= 1000; ++i) {
+      swap(i);
+      if (HasFatalFailure()) return;
+    }
+    EXPECT_LE(mappings(), before + 12);
+    EXPECT_EQ(ticker(stack).sum, objects);
+  });
+}
+
+}  // namespace
+}  // namespace lkm
