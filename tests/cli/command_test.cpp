@@ -20,9 +20,9 @@ struct Output {
 
 class Command : public testing::Test {
  protected:
-  Output lkm_run(const std::vector<std::string>& words) {
-    std::string line = "exec \"$0\" \"$@\" 2>err";
-    std::vector<std::string> argv = {"sh", "-c", line, LKM_RUN_PROGRAM};
+  /// `before`: lines for the shell that then becomes the command.
+  Output lkm_run(const std::vector<std::string>& words, const std::string& before = ":") {
+    std::vector<std::string> argv = {"bash", "-c", before + "; exec \"$0\" \"$@\" 2>err", LKM_RUN_PROGRAM};
     argv.insert(argv.end(), words.begin(), words.end());
     auto child = Child::spawn({.argv = argv,
                                .directory = dir_.path(),
@@ -82,6 +82,23 @@ TEST_F(Command, RefusesADurationWithoutAUnit) {
   EXPECT_NE(output.err.find("duration '5'"), std::string::npos) << output.err;
   EXPECT_EQ(lkm_run({"link", "add", "a", "b", "--delay=10"}).code, 2);
   EXPECT_EQ(lkm_run({"up", "--memory", "64"}).code, 2);
+}
+
+TEST_F(Command, EndsQuietlyWhenNobodyReadsItsResult) {
+  std::filesystem::create_directories(dir_.path() / "lkm-run" / "old");
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {"ls"}, {"ls", "--json"}, {"--help"}, {"help", "--man"}, {"completion", "bash"}, {"mount", "--json"}}) {
+    // The reader of this pipe is gone before the command begins.
+    const Output output = lkm_run(words, "exec 5> >(:); wait $!; exec >&5");
+    EXPECT_EQ(output.code, 1) << words[0];
+    EXPECT_EQ(output.err, "") << words[0];
+  }
+}
+
+TEST_F(Command, TellsThatItsResultCouldNotBeWritten) {
+  const Output output = lkm_run({"--version"}, "exec >/dev/full");
+  EXPECT_EQ(output.code, 1);
+  EXPECT_EQ(output.err, "lkm-run: write to stdout: No space left on device\n");
 }
 
 TEST_F(Command, RefusesABadStackName) {

@@ -2,6 +2,7 @@
 #include "tools/lkm-run/run.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 
 #include "toolkit/base/log.hpp"
@@ -34,11 +35,11 @@ std::size_t verb_place(const std::vector<std::string>& words) {
 int without_verb(const std::vector<std::string>& words, Terminal& terminal) {
   for (const std::string& word : words) {
     if (word == "--help") {
-      fmt::print("{}", long_help());
+      terminal.text(long_help());
       return kDone;
     }
     if (word == "-h") {
-      fmt::print("{}", short_help());
+      terminal.text(short_help());
       return kDone;
     }
     if (word == "--version") {
@@ -48,16 +49,12 @@ int without_verb(const std::vector<std::string>& words, Terminal& terminal) {
     terminal.error(Error({}, fmt::format("'{}' needs a verb after it", word)).with_hint("lkm-run -h"));
     return kUsage;
   }
-  fmt::print(stderr, "{}", short_help());
+  const std::string help = short_help();
+  terminal.note(std::string_view(help).substr(0, help.size() - 1));  // a note is a line
   return kUsage;
 }
 
-}  // namespace
-
-int run(const std::vector<std::string>& all_words) {
-  // A reader that went away (`lkm-run log | head`) is an error of write(2), seen where it matters.
-  std::signal(SIGPIPE, SIG_IGN);
-  Terminal plain(Terminal::Color::kAuto, false);
+int run_words(const std::vector<std::string>& all_words, Terminal& plain) {
   if (auto configured = log::configure_from_environment(); !configured) {
     plain.error(configured.error());
     return kUsage;
@@ -85,7 +82,7 @@ int run(const std::vector<std::string>& all_words) {
     return kUsage;
   }
   if (arguments->has("help") || arguments->has("usage")) {
-    fmt::print("{}", arguments->has("help") ? long_help(*verb) : short_help(*verb));
+    plain.text(arguments->has("help") ? long_help(*verb) : short_help(*verb));
     return kDone;
   }
   Terminal terminal(color_of(arguments->value("color")), arguments->has("json"));
@@ -93,6 +90,20 @@ int run(const std::vector<std::string>& all_words) {
   if (code) return *code;
   terminal.error(code.error());
   return kFailed;
+}
+
+}  // namespace
+
+int run(const std::vector<std::string>& words) {
+  // A reader that went away is an error of write(2), seen where it matters.
+  std::signal(SIGPIPE, SIG_IGN);
+  Terminal plain(Terminal::Color::kAuto, false);
+  try {
+    return run_words(words, plain);
+  } catch (const OutputLost& lost) {
+    if (lost.errno_value != EPIPE) plain.error(fail(lost.errno_value, "write to stdout").value());
+    return kFailed;
+  }
 }
 
 }  // namespace lkm::cli

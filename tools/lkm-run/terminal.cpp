@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "tools/lkm-run/terminal.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -39,6 +40,22 @@ std::size_t width(std::string_view text) {
   return columns;
 }
 
+// The errno of what went wrong; 0 when all is written.
+int write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno == EAGAIN) {  // whoever shares the descriptor made it non-blocking
+      pollfd poll = {.fd = fd, .events = POLLOUT, .revents = 0};
+      (void)::poll(&poll, 1, -1);
+    } else if (errno != EINTR) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
 Terminal::Terminal(Color color, bool json)
@@ -47,11 +64,14 @@ Terminal::Terminal(Color color, bool json)
       color_err_(use_color(color, STDERR_FILENO)),
       interactive_(::isatty(STDERR_FILENO) != 0) {}
 
-// Both streams are flushed line by line, so that they keep their order where they are one.
-void Terminal::line(std::string_view text) const {
-  fmt::print(stdout, "{}\n", text);
-  std::fflush(stdout);
+// Both streams are written line by line, so that they keep their order where they are one; and by
+// write(2), as stdio has no lines on a pipe and loses errors.
+void Terminal::text(std::string_view text) const {
+  wipe();
+  if (const int error = write_all(STDOUT_FILENO, text)) throw OutputLost{error};
 }
+
+void Terminal::line(std::string_view line) const { text(fmt::format("{}\n", line)); }
 
 void Terminal::object(Json object) const {
   object["v"] = 1;
@@ -74,9 +94,9 @@ void Terminal::table(const std::vector<std::vector<std::string>>& rows) const {
   }
 }
 
-void Terminal::note(std::string_view text) {
+void Terminal::note(std::string_view text) const {
   wipe();
-  fmt::print(stderr, "{}\n", text);
+  (void)write_all(STDERR_FILENO, fmt::format("{}\n", text));
 }
 
 void Terminal::error(const Error& error) {
@@ -91,13 +111,12 @@ void Terminal::error(const Error& error) {
 void Terminal::transient(std::string_view text) {
   if (!interactive_) return;
   wipe();
-  fmt::print(stderr, "{}", text);
-  std::fflush(stderr);
+  (void)write_all(STDERR_FILENO, text);
   transient_shown_ = true;
 }
 
-void Terminal::wipe() {
-  if (transient_shown_) fmt::print(stderr, "\r\x1b[K");
+void Terminal::wipe() const {
+  if (transient_shown_) (void)write_all(STDERR_FILENO, "\r\x1b[K");
   transient_shown_ = false;
 }
 

@@ -18,6 +18,12 @@ using Json = nlohmann::json;
 
 enum class Paint { kNone, kBold, kDim, kGood, kBad, kNotice };
 
+/// Thrown when stdout takes no more: its reader went away (`lkm-run ls | head`), or the disk is full.
+/// There is nobody to go on for, so the command unwinds, letting go of what it started, and ends.
+struct OutputLost {
+  int errno_value = 0;
+};
+
 class Terminal {
  public:
   enum class Color { kAuto, kAlways, kNever };
@@ -30,6 +36,10 @@ class Terminal {
   /// True when stderr is a terminal: progress may be rewritten in place.
   [[nodiscard]] bool interactive() const { return interactive_; }
 
+  // Results throw OutputLost. Talk that nobody reads is dropped.
+
+  /// Text of the result, as it is.
+  void text(std::string_view text) const;
   /// A line of the result for people.
   void line(std::string_view text) const;
   /// An object of the result; "v":1 is added.
@@ -37,7 +47,7 @@ class Terminal {
   /// Columns, as wide as they need to be; the first row is the heading.
   void table(const std::vector<std::vector<std::string>>& rows) const;
   /// A line of talk.
-  void note(std::string_view text);
+  void note(std::string_view text) const;
   /// What went wrong and the HINT; with --json also as {"error":{…}} on stdout.
   void error(const Error& error);
   /// A line that the next one replaces, where that is possible; elsewhere nothing.
@@ -48,13 +58,13 @@ class Terminal {
   [[nodiscard]] std::string err(Paint paint, std::string_view text) const;
 
  private:
-  void wipe();
+  void wipe() const;
 
   bool json_;
   bool color_out_;
   bool color_err_;
   bool interactive_;
-  bool transient_shown_ = false;
+  mutable bool transient_shown_ = false;
 };
 
 }  // namespace lkm::cli

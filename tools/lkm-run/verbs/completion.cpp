@@ -5,8 +5,8 @@
 namespace lkm::cli {
 namespace {
 
-Result<int> run(const Arguments& arguments, Terminal&) {
-  fmt::print("{}", completion_script(arguments.operand(0)));
+Result<int> run(const Arguments& arguments, Terminal& terminal) {
+  terminal.text(completion_script(arguments.operand(0)));
   return kDone;
 }
 

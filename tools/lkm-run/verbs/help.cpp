@@ -8,16 +8,16 @@ namespace {
 
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
   if (arguments.has("man")) {
-    fmt::print("{}", man_page());
+    terminal.text(man_page());
     return kDone;
   }
   if (arguments.operands().empty()) {
-    fmt::print("{}", long_help());
+    terminal.text(long_help());
     return kDone;
   }
   const std::string& name = arguments.operand(0);
   if (const Verb* verb = find_verb(name)) {
-    fmt::print("{}", long_help(*verb));
+    terminal.text(long_help(*verb));
     return kDone;
   }
   terminal.error(Error({}, fmt::format("no verb '{}'", name)).with_hint("lkm-run -h"));

@@ -42,15 +42,23 @@ void show_up(const Arguments& arguments, Terminal& terminal, const Json& about) 
 
 Result<int> run_foreground(const Arguments& arguments, Terminal& terminal, const DaemonOptions& options) {
   const bool detached = arguments.has("detached");
+  bool lost = false;
   const auto ready = [&](const Json& about) {
-    if (!detached) return show_up(arguments, terminal, about);
-    // The parent reads one line and shows it; from then on nobody listens but the log.
-    terminal.object(about);
+    // Out of a fiber nothing may be thrown. The stack ends as if asked to.
+    try {
+      detached ? terminal.object(about) : show_up(arguments, terminal, about);
+    } catch (const OutputLost&) {
+      lost = true;
+      ::kill(::getpid(), SIGTERM);
+    }
+    if (!detached) return;
+    // The parent has read one line and shows it; from now on nobody listens but the log.
     const UniqueFd log(::open(options.folder.log().c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
     ::dup2(log.get(), STDOUT_FILENO);
     ::dup2(log.get(), STDERR_FILENO);
   };
   LKM_TRY(const int signal, run_daemon(options, ready));
+  if (lost) return kFailed;
   return signal == SIGINT ? kInterrupted : kDone;
 }
 
