@@ -36,8 +36,31 @@ until_true() {
 
 # start_watch ARGUMENT...: its words go to watch.log.
 start_watch() {
+	: >watch.log # here, as what the last one said must not be taken for this one's
 	"$LKM_RUN" watch "$@" >watch.log 2>&1 & # not by lkm(): that pid would be a subshell's
 	watcher=$!
+}
+# start_watch_on_terminal ARGUMENT...: the same on a pseudo terminal, with press() as its keyboard. Its exit
+# status goes to watch.code; the terminal's settings before and after it to stty.before and stty.after.
+start_watch_on_terminal() {
+	local command
+	command=$(printf '%q ' "$LKM_RUN" watch "$@")
+	rm -f keys
+	: >watch.log
+	mkfifo keys
+	exec {keyboard}<>keys
+	TERM=dumb script --quiet --flush --return /dev/null --command \
+		"stty -g >stty.before; $command; echo \$? >watch.code; stty -g >stty.after" <keys >watch.log 2>&1 &
+	watcher=$!
+}
+press() { printf '%s' "$1" >&"$keyboard"; }
+# end_watch_on_terminal CODE: it has ended, with that exit status, and left the terminal as it was.
+end_watch_on_terminal() {
+	wait "$watcher" || true
+	watcher=
+	exec {keyboard}>&-
+	[[ $(<watch.code) == "$1" ]] || fail "the watcher ended with $(<watch.code) in place of $1"
+	[[ $(<stty.after) == "$(<stty.before)" ]] || fail "the terminal has other settings now"
 }
 watched() {
 	kill -0 "$watcher" || fail "the watcher ended"
