@@ -143,26 +143,29 @@ class Delayline : public ModuleTest {
     with("delayline", [&](Stack& stack, const std::string& plugin) {
       const auto module = stack.load(plugin);
       ASSERT_TRUE(module) << module.error().message();
-      for (const char* name : {"left", "right"}) ASSERT_TRUE(stack.netns_add(name));
-      const auto first = add_end(stack, "left", wire);
-      ASSERT_TRUE(first) << first.error().message();
-      auto left = Rtnl::open(stack, "left"), right = Rtnl::open(stack, "right");
-      ASSERT_TRUE(left && right);
-      const auto second = add_end(stack, "right", wire, left->link_index("dl").value(), "left");
-      ASSERT_TRUE(second) << second.error().message();
-      for (const char* address : {"10.3.0.1/24", "fd03::1/64"})
-        ASSERT_TRUE(left->addr_add("dl", IpPrefix::parse(address).value()));
-      for (const char* address : {"10.3.0.2/24", "fd03::2/64"})
-        ASSERT_TRUE(right->addr_add("dr", IpPrefix::parse(address).value()));
-      EXPECT_FALSE(look(stack, "left").carrier);
-      ASSERT_TRUE(left->link_up("dl"));
-      EXPECT_FALSE(look(stack, "left").carrier) << "the other end is down";
-      ASSERT_TRUE(right->link_up("dr"));
-      EXPECT_TRUE(look(stack, "left").carrier && look(stack, "right").carrier);
-      EXPECT_EQ(look(stack, "right").link, left->link_index("dl").value());
-      stack.sleep_for(3s);  // IPv6 checks its addresses
-      body(stack);
+      join(stack, wire);
+      if (!HasFatalFailure()) body(stack);
     });
+  }
+  static void join(Stack& stack, const Wire& wire) {
+    for (const char* name : {"left", "right"}) ASSERT_TRUE(stack.netns_add(name));
+    const auto first = add_end(stack, "left", wire);
+    ASSERT_TRUE(first) << first.error().message();
+    auto left = Rtnl::open(stack, "left"), right = Rtnl::open(stack, "right");
+    ASSERT_TRUE(left && right);
+    const auto second = add_end(stack, "right", wire, left->link_index("dl").value(), "left");
+    ASSERT_TRUE(second) << second.error().message();
+    for (const char* address : {"10.3.0.1/24", "fd03::1/64"})
+      ASSERT_TRUE(left->addr_add("dl", IpPrefix::parse(address).value()));
+    for (const char* address : {"10.3.0.2/24", "fd03::2/64"})
+      ASSERT_TRUE(right->addr_add("dr", IpPrefix::parse(address).value()));
+    EXPECT_FALSE(look(stack, "left").carrier);
+    ASSERT_TRUE(left->link_up("dl"));
+    EXPECT_FALSE(look(stack, "left").carrier) << "the other end is down";
+    ASSERT_TRUE(right->link_up("dr"));
+    EXPECT_TRUE(look(stack, "left").carrier && look(stack, "right").carrier);
+    EXPECT_EQ(look(stack, "right").link, left->link_index("dl").value());
+    stack.sleep_for(3s);  // IPv6 checks its addresses
   }
   static Route route(IpFamily family = IpFamily::kV4) {
     return {.client = "left", .server = "right", .family = family};
@@ -393,6 +396,71 @@ TEST_F(Delayline, UnloadsUnderTraffic) {
     (*flow)->abort();
     EXPECT_TRUE((*flow)->wait(stack.now() + 10s));
   });
+}
+
+TEST_F(Delayline, IsRenewedWithTheFramesOnTheWire) {
+  const auto other = edited(
+      "delayline", {{"delayline.c", "skb->len + ETH_HLEN);", "skb->len + ETH_HLEN + 1000000);"},
+                    {"delayline.c", "\"under_way\"", "\"on_the_wire\""}});
+  const auto larger =
+      edited("delayline", {{"delayline.c", "u32 loss;\n\tu32 limit;", "u32 loss[2];\n\tu32 limit;"},
+                           {"delayline.c", "READ_ONCE(from->loss)", "READ_ONCE(from->loss[0])"},
+                           {"delayline.c", "WRITE_ONCE(end->loss,", "WRITE_ONCE(end->loss[0],"},
+                           {"delayline.c", "READ_ONCE(end->loss)", "READ_ONCE(end->loss[0])"}});
+  with(
+      "delayline",
+      [&](Stack& stack, const std::string& plain) {
+        ASSERT_TRUE(stack.load(plain));
+        join(stack, {.delay = 400ms});
+        Datagrams traffic(stack);
+        FlowSpec spec{.route = route()};
+        auto flow = Flow::start(stack, spec);
+        ASSERT_TRUE(flow) << flow.error().message();
+        unsigned number = 0;
+        for (int round = 1; round <= 4; ++round) {
+          const bool changed = round % 2 != 0;
+          for (int i = 0; i < 50; ++i) traffic.send(number + i);
+          EXPECT_GE(look(stack, "right").more[changed ? "under_way" : "on_the_wire"], 50u);
+          expect_renewed(stack, changed ? other : plain);
+          auto before = look(stack, "right");
+          EXPECT_GE(before.more[changed ? "on_the_wire" : "under_way"], 50u);
+          for (int i = 0; i < 50; ++i) ASSERT_EQ(traffic.receive(), long(number++));
+          const auto after = look(stack, "right");
+          const auto each = (after.stats.rx_bytes - before.stats.rx_bytes) /
+                            (after.stats.rx_packets - before.stats.rx_packets);
+          EXPECT_EQ(each > 1'000'000, changed) << each;
+          if (HasFailure()) return;
+        }
+        (*flow)->stop();
+        EXPECT_TRUE((*flow)->wait(stack.now() + 20s));
+        const FlowReport report = (*flow)->report();
+        EXPECT_EQ(report.state, FlowState::kDone) << report.error;
+        EXPECT_EQ(report.bytes_verified, report.bytes_sent);
+
+        // Devices of the old code and of the new one are of one kind: an open end, and another for
+        // it.
+        ASSERT_TRUE(stack.netns_add("first"));
+        ASSERT_TRUE(stack.netns_add("second"));
+        ASSERT_TRUE(add_end(stack, "first", {}));
+        expect_renewed(stack, other);
+        auto first = Rtnl::open(stack, "first");
+        ASSERT_TRUE(first);
+        const auto joined = add_end(stack, "second", {}, first->link_index("df").value(), "first");
+        ASSERT_TRUE(joined) << joined.error().message();
+        ASSERT_TRUE(first->link_del("df"));
+
+        // Devices hold no reference on their module: what cannot go on in place is loaded anew, and
+        // they are deleted by the old exit function.
+        const auto reloaded = stack.swap(larger);
+        ASSERT_TRUE(reloaded) << reloaded.error().message();
+        EXPECT_EQ(reloaded->method, SwapMethod::kReloaded);
+        EXPECT_NE(reloaded->not_in_place.find("struct delayline: 'loss' is u32[2], was u32"),
+                  std::string::npos)
+            << reloaded->not_in_place;
+        EXPECT_FALSE(Rtnl::open(stack, "left")->link_index("dl"));
+        expect_unloads(stack, "delayline");
+      },
+      Clock::kReal);
 }
 
 }  // namespace

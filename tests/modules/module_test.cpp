@@ -2,42 +2,141 @@
 #include "tests/modules/module_test.hpp"
 
 #include <cstdlib>
+#include <map>
 #include <regex>
 
+#include "toolkit/base/file.hpp"
 #include "toolkit/build/module_build.hpp"
 
 namespace lkm {
 
 namespace fs = std::filesystem;
 
-void ModuleTest::with(const std::string& module,
-                      const std::function<void(Stack&, const std::string& plugin)>& body) {
-  const char* image = std::getenv("LKM_RUN_IMAGE");
-  if (image == nullptr) GTEST_SKIP() << "LKM_RUN_IMAGE is not set; Kbuild/kernel prints it";
+namespace {
+
+/// Builds a folder, without a warning.
+std::string build(const fs::path& folder) {
   const fs::path source = LKM_SOURCE_DIR, work = LKM_WORK_DIR;
-  auto build = ModuleBuild::open({.folder = source / "modules" / module,
-                                  .kernel = image,
+  auto build = ModuleBuild::open({.folder = folder,
+                                  .kernel = std::getenv("LKM_RUN_IMAGE"),
                                   .work = work / "builds",
                                   .plugins = work / "plugins",
                                   .linker = source / "Kbuild/plugin",
                                   .compile_commands = false});
-  ASSERT_TRUE(build) << build.error().message();
+  if (!build) {
+    ADD_FAILURE() << build.error().message();
+    return {};
+  }
   const auto built = build->run();
-  ASSERT_TRUE(built) << built.error().message() << "\n" << build->output();
+  if (!built) {
+    ADD_FAILURE() << built.error().message() << "\n" << build->output();
+    return {};
+  }
   EXPECT_EQ(built->warnings.find("warning:"), std::string::npos) << built->warnings;
-  ASSERT_EQ(built->modules.size(), 1u);
+  EXPECT_EQ(built->modules.size(), 1u);
+  return built->modules[0].plugin.string();
+}
 
+/// A file that is the same keeps its time, so that make has nothing to do.
+void put(const fs::path& file, const std::string& text) {
+  const auto before = read_file(file);
+  if (before && *before == text) return;
+  const auto written = replace_file(file, text);
+  EXPECT_TRUE(written) << written.error().message();
+}
+
+/// Builds files of these names and contents, with the edits, in a folder of the module's name.
+std::string build_edited(const std::string& module, std::map<std::string, std::string> files,
+                         const std::vector<Edit>& edits) {
+  if (std::getenv("LKM_RUN_IMAGE") == nullptr) return {};  // with() skips the test
+  std::string all;
+  for (const auto& [file, from, to] : edits) {
+    auto& text = files[file];
+    const auto at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << "'" << from << "' is not in " << file;
+    if (at == std::string::npos) return {};
+    EXPECT_EQ(text.find(from, at + 1), std::string::npos) << "'" << from << "' is there twice";
+    text.replace(at, from.size(), to);
+    all += fmt::format("{}\n{}\n{}\n", file, from, to);
+  }
+  const fs::path folder = fs::path(LKM_WORK_DIR) / "edited" /
+                          fmt::format("{:016x}", std::hash<std::string>()(all)) / module;
+  fs::create_directories(folder);
+  for (const auto& [file, text] : files) put(folder / file, text);
+  return build(folder);
+}
+
+}  // namespace
+
+void ModuleTest::with(const std::string& module,
+                      const std::function<void(Stack&, const std::string& plugin)>& body,
+                      Clock clock) {
+  std::string plugin;
+  if (std::getenv("LKM_RUN_IMAGE") != nullptr) {
+    plugin = build(fs::path(LKM_SOURCE_DIR) / "modules" / module);
+  }
+  boot([&](Stack& stack) { body(stack, plugin); }, clock);
+}
+
+void ModuleTest::boot(const std::function<void(Stack&)>& body, Clock clock) {
+  const char* image = std::getenv("LKM_RUN_IMAGE");
+  if (image == nullptr) GTEST_SKIP() << "LKM_RUN_IMAGE is not set; Kbuild/kernel prints it";
+  if (HasFailure()) return;
   std::string log;
   const auto result = Stack::run({.library = fs::path(image) / "libos.so",
                                   .module_path = {fs::path(image) / "modules"},
-                                  .clock = Clock::kVirtual,
+                                  .clock = clock,
                                   .console = [&](std::string_view text) { log += text; }},
                                  [&](Stack& stack) {
-                                   body(stack, built->modules[0].plugin);
+                                   body(stack);
                                    return 0;
                                  });
   EXPECT_TRUE(result) << result.error().message() << "\n" << log;
   EXPECT_FALSE(std::regex_search(log, std::regex("WARNING:|BUG:|Oops|Call Trace"))) << log;
+}
+
+std::string ModuleTest::edited(const std::string& module, const std::vector<Edit>& edits) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::directory_iterator(fs::path(LKM_SOURCE_DIR) / "modules" / module))
+    files[entry.path().filename()] = read_file(entry.path()).value();
+  return build_edited(module, std::move(files), edits);
+}
+
+std::string ModuleTest::in_tree(const std::string& file, const std::vector<Edit>& edits) {
+  const char* image = std::getenv("LKM_RUN_IMAGE");
+  if (image == nullptr) return {};
+  const auto text = read_file(fs::path(image) / "src" / file);
+  EXPECT_TRUE(text) << text.error().message();
+  if (!text) return {};
+  const fs::path name = fs::path(file).filename();
+  return build_edited(
+      name.stem(),
+      {{name, *text}, {"Kbuild", fmt::format("obj-m := {}.o\n", name.stem().string())}}, edits);
+}
+
+void expect_renewed(Stack& stack, const std::string& plugin) {
+  const auto report = stack.swap(plugin);
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+  EXPECT_FALSE(report->init_changed);
+  EXPECT_LE(report->builds_mapped, 4u);
+}
+
+void expect_refused_in_place(Stack& stack, const std::string& plugin, const std::string& reason) {
+  const auto report = stack.swap(plugin);
+  ASSERT_FALSE(report) << "it was swapped";
+  EXPECT_EQ(report.error().errno_value(), EBUSY);
+  EXPECT_NE(report.error().message().find(reason), std::string::npos) << report.error().message();
+}
+
+void expect_unloads(Stack& stack, const std::string& name) {
+  const StackTime deadline = stack.now() + std::chrono::seconds(10);
+  auto unloaded = stack.unload(name);
+  while (!unloaded && unloaded.error().errno_value() == EBUSY && stack.now() < deadline) {
+    stack.sleep_for(std::chrono::milliseconds(20));
+    unloaded = stack.unload(name);
+  }
+  EXPECT_TRUE(unloaded) << unloaded.error().message();
 }
 
 }  // namespace lkm

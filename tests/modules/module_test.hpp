@@ -5,23 +5,53 @@
 //
 // The kernel comes from $LKM_RUN_IMAGE (what Kbuild/kernel prints); without it the test is skipped.
 // A kernel log with a warning, a BUG or an oops fails the test.
+//
+// Swaps under load have a test for each kind of module, "…Renewed…": the module is built again from
+// sources that the test has edited.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "libos-runtime/host/stack.hpp"
 
 namespace lkm {
 
+/// A text in a module's sources, and what stands there instead. It must be there just once.
+struct Edit {
+  std::string file, from, to;
+};
+
 class ModuleTest : public ::testing::Test {
  protected:
-  /// Builds the module without a warning, boots a stack in virtual time, and runs `body` there with
-  /// the plugin's path.
+  /// Builds the module without a warning, boots a stack, and runs `body` there with the plugin's
+  /// path.
   void with(const std::string& module,
-            const std::function<void(Stack&, const std::string& plugin)>& body);
+            const std::function<void(Stack&, const std::string& plugin)>& body,
+            Clock clock = Clock::kVirtual);
+  /// Boots a stack and runs `body` there. A swap reads builds on another thread: meanwhile virtual
+  /// time goes as far as the stack's work lets it.
+  void boot(const std::function<void(Stack&)>& body, Clock clock = Clock::kVirtual);
+
+  /// Builds the module with these edits, without a warning; the plugin's path, or "" and the test
+  /// has failed.
+  static std::string edited(const std::string& module, const std::vector<Edit>& edits);
+  /// The same of a module of one file of the kernel that the image was built from:
+  /// "net/sched/sch_fq.c".
+  static std::string in_tree(const std::string& file, const std::vector<Edit>& edits);
 };
+
+/// Swaps while all goes on: the module must be renewed in place, and no build of it may stay in
+/// memory but the running one, the one whose variables it has, and two that are still in use.
+void expect_renewed(Stack& stack, const std::string& plugin);
+/// Swaps to a build that does not go with the objects that exist: refused with this reason, while
+/// they hold the module.
+void expect_refused_in_place(Stack& stack, const std::string& plugin, const std::string& reason);
+
+/// Unloads the module, once the sockets that are still closing have left it.
+void expect_unloads(Stack& stack, const std::string& name);
 
 }  // namespace lkm

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// What the congestion controls of modules/ do to traffic, over an emulated bottleneck in virtual time:
-// a minute of it takes a second or two, and comes out the same each time.
+// What the congestion controls of modules/ do to traffic, over an emulated bottleneck in virtual
+// time: a minute of it takes a second or two, and comes out the same each time.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -36,8 +36,8 @@ void load(Stack& stack, const std::string& plugin, const std::string& parameters
 }
 
 std::shared_ptr<Flow> start(Stack& stack, const std::string& control) {
-  auto flow = Flow::start(
-      stack, {.route = {.client = "left", .server = "right", .control = control}});
+  auto flow =
+      Flow::start(stack, {.route = {.client = "left", .server = "right", .control = control}});
   EXPECT_TRUE(flow) << flow.error().message();
   return flow ? *flow : nullptr;
 }
@@ -71,7 +71,8 @@ std::vector<Share> measure(Stack& stack, const std::vector<std::shared_ptr<Flow>
     }
   }
   for (std::size_t i = 0; i < flows.size(); ++i) {
-    shares[i].rate = double(flows[i]->report().bytes_received - before[i]) * 8 / double(time.count());
+    shares[i].rate =
+        double(flows[i]->report().bytes_received - before[i]) * 8 / double(time.count());
   }
   return shares;
 }
@@ -227,13 +228,13 @@ TEST_F(Modules, GradientStartsCarefullyAfterAnIdleTime) {
   with("gradient", [](Stack& stack, const std::string& plugin) {
     load(stack, plugin);
     make_link(stack, {.rate = 50 * kMbit, .delay = 20ms, .queue = 1000});
-    const auto flow = Flow::start(
-        stack, {.kind = FlowKind::kRequests,
-                .route = {.client = "left", .server = "right", .control = "gradient"},
-                .requests = 6,
-                .request_bytes = 4'000'000,
-                .response_bytes = 1,
-                .interval = 10s});
+    const auto flow =
+        Flow::start(stack, {.kind = FlowKind::kRequests,
+                            .route = {.client = "left", .server = "right", .control = "gradient"},
+                            .requests = 6,
+                            .request_bytes = 4'000'000,
+                            .response_bytes = 1,
+                            .interval = 10s});
     ASSERT_TRUE(flow) << flow.error().message();
     while ((*flow)->report().requests < 1) stack.sleep_for(10ms);
     const auto busy = (*flow)->report().tcp;
@@ -266,6 +267,63 @@ TEST_F(Modules, GradientRefusesBadParameters) {
     expect_parameter(stack, folder + "high_us", "30000", EINVAL);
     expect_parameter(stack, folder + "low_us", "59999", 0);
     expect_parameter(stack, folder + "beta", "100", 0);
+  });
+}
+
+/// Both controls: the sockets of a flow go on with the new code, and with the old one again.
+TEST_F(Modules, ControlsAreRenewedUnderAFlow) {
+  struct Case {
+    std::string name;
+    std::vector<Edit> other, larger;
+  };
+  const Case cases[] = {
+      {"aimd",
+       {{"aimd.c", "if (!tcp_is_cwnd_limited(sk))\n\t\treturn;",
+         "tcp_snd_cwnd_set(tp, 3);\n\treturn;"},
+        {"aimd.c", "beta = { .value = 50", "beta = { .value = 40"}},
+       {{"aimd.c", "\tunsigned int max;\n", "\tunsigned int max;\n\tunsigned int extra;\n"}}},
+      {"gradient",
+       {{"gradient.c", "\tgradient_on_ack(sk, rs);\n",
+         "\tgradient_on_ack(sk, rs);\n\ttcp_snd_cwnd_set(tcp_sk(sk), 3);\n"},
+        {"gradient.c", "beta = { .value = 50", "beta = { .value = 40"}},
+       {{"gradient.c", "\tu32 resume_cwnd;", "\tu32 extra, resume_cwnd;"}}}};
+  std::vector<std::string> plain, other, larger;
+  for (const auto& [name, some, more] : cases) {
+    plain.push_back(edited(name, {}));
+    other.push_back(edited(name, some));
+    larger.push_back(edited(name, more));
+  }
+  boot([&](Stack& stack) {
+    make_link(stack, {.rate = 20 * kMbit, .delay = 20ms});
+    for (std::size_t i = 0; i < std::size(cases); ++i) {
+      const std::string& name = cases[i].name;
+      load(stack, plain[i], "alpha=2");
+      const auto flow = start(stack, name);
+      ASSERT_TRUE(flow);
+      for (int round = 1; round <= 10; ++round) {
+        const bool changed = round % 2 != 0;
+        stack.sleep_for(2s);
+        expect_renewed(stack, changed ? other[i] : plain[i]);
+        stack.sleep_for(1s);
+        const auto tcp = flow->report().tcp;
+        ASSERT_TRUE(tcp);
+        EXPECT_EQ(tcp->cwnd == 3, changed) << name << ": " << tcp->cwnd;
+        const std::string folder = "/sys/module/" + name + "/parameters/";
+        EXPECT_EQ(stack.read_file(folder + "beta").value(), changed ? "40\n" : "50\n");
+        EXPECT_EQ(stack.read_file(folder + "alpha").value(), "2\n");
+        if (HasFailure()) return;
+      }
+      // What does not fit is loaded beside it, and the sockets begin anew there.
+      const auto moved = stack.swap(larger[i]);
+      ASSERT_TRUE(moved) << moved.error().message();
+      EXPECT_EQ(moved->method, SwapMethod::kMoved);
+      EXPECT_NE(moved->not_in_place.find("'extra' is new"), std::string::npos)
+          << moved->not_in_place;
+      EXPECT_GE(moved->established, 2u);
+      stack.sleep_for(1s);
+      finish(stack, flow);
+      expect_unloads(stack, name);
+    }
   });
 }
 

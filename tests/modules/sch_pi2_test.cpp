@@ -494,5 +494,59 @@ TEST_F(Pi2, GoesWhenItIsNoLongerUsed) {
   });
 }
 
+TEST_F(Pi2, IsRenewedWithItsQueueItsTimerAndItsNumbers) {
+  const auto marked =
+      edited("sch_pi2",
+             {{"sch_pi2.c", "q->stats.packets++;", "q->stats.packets++;\n\tq->stats.marked_l4s++;"},
+              {"sch_pi2.c", "q->stats.updates++;", "q->stats.updates += 1000;"},
+              {"sch_pi2.c", "READ_ONCE(q->target_us))", "READ_ONCE(q->target_us) + 1)"}});
+  const auto larger =
+      edited("sch_pi2", {{"sch_pi2.c", "u64 delay_ns; /*", "u64 extra, delay_ns; /*"}});
+  with("sch_pi2", [&](Stack& stack, const std::string& plain) {
+    ASSERT_TRUE(stack.load(plain));
+    auto bottleneck = Bottleneck::make(stack);
+    ASSERT_TRUE(bottleneck);
+    // Without a controller nothing is dropped: each packet that was sent must arrive.
+    ASSERT_TRUE(bottleneck->pi2({{TCA_PI2_ALPHA, 0}, {TCA_PI2_BETA, 0}, {TCA_PI2_LIMIT, 10'000}}));
+    Datagrams traffic(stack, 0);
+    std::uint32_t new_code_saw = 0;
+    for (int round = 0; round < 10; ++round) {
+      for (int i = 0; i < 50; ++i) traffic.send(1000);
+      const Statistics before = bottleneck->statistics();
+      ASSERT_GT(before.waiting, 20u);
+      const bool now_marked = round % 2 == 0;
+      expect_renewed(stack, now_marked ? marked : plain);
+      const Statistics after = bottleneck->statistics();
+      EXPECT_EQ(after.pi2.packets, before.pi2.packets);
+      EXPECT_EQ(after.sent + after.waiting, before.sent + before.waiting);
+      EXPECT_EQ(after.options.at(TCA_PI2_TARGET), now_marked ? 15'001u : 15'000u);
+      EXPECT_EQ(after.options.at(TCA_PI2_LIMIT), 10'000u);
+
+      for (int i = 0; i < 10; ++i) traffic.send(1000);
+      if (now_marked) new_code_saw += 10;
+      EXPECT_EQ(bottleneck->statistics().pi2.marked_l4s, new_code_saw);
+      stack.sleep_for(100ms);  // some 6 updates
+      const auto updates = bottleneck->statistics().pi2.updates - after.pi2.updates;
+      EXPECT_TRUE(now_marked ? updates >= 3000 && updates % 1000 <= 1
+                             : updates >= 3 && updates < 30)
+          << updates;
+      if (HasFailure()) return;
+      if (now_marked) {
+        expect_refused_in_place(stack, larger, "struct pi2_sched: 'extra' is new");
+        new_code_saw += 50;  // of the next round
+      }
+    }
+    for (int i = 0; i < 100 && bottleneck->statistics().waiting > 0; ++i) stack.sleep_for(50ms);
+    stack.sleep_for(50ms);
+    traffic.receive();
+    EXPECT_EQ(traffic.received_, traffic.sent_);
+    EXPECT_EQ(traffic.sent_, 600u);
+    EXPECT_EQ(bottleneck->statistics().pi2.packets, 600u);
+    expect_renewed(stack, marked);
+    ASSERT_TRUE(bottleneck->remove());
+    expect_unloads(stack, "sch_pi2");
+  });
+}
+
 }  // namespace
 }  // namespace lkm

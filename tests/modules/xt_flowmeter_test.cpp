@@ -16,6 +16,7 @@
 #include "modules/xt_flowmeter/xt_flowmeter_user.h"
 #include "tests/modules/module_test.hpp"
 #include "tests/protocols/stack_test.hpp"
+#include "toolkit/flow/flow.hpp"
 #include "toolkit/net/links.hpp"
 
 namespace lkm {
@@ -390,6 +391,67 @@ TEST_F(Flowmeter, StaysWhileARuleUsesItAndGoesThen) {
              [&] { EXPECT_FALSE(stack.read_file("/proc/thread-self/net/flowmeter")); });
     EXPECT_EQ(filter.set(&above), -ENOENT) << "the match is unknown";
   });
+}
+
+TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
+  const auto other = edited(
+      "xt_flowmeter",
+      {{"xt_flowmeter.c", "flow->packets++;", "flow->packets += 1000;"},
+       {"xt_flowmeter.c", "return (rate > info->rate) ^", "return true ^"},
+       {"xt_flowmeter.c", "max_flows __read_mostly = 4096", "max_flows __read_mostly = 5000"}});
+  const auto larger =
+      edited("xt_flowmeter", {{"xt_flowmeter.c", "u64 packets;\n\tu64 bytes;\n\tu64 rate;",
+                               "u64 bytes;\n\tu64 packets;\n\tu64 rate;"}});
+  with(
+      "xt_flowmeter",
+      [&](Stack& stack, const std::string& plain) {
+        ASSERT_TRUE(Links(stack).add({.a = "left", .b = "right", .delay = 1ms}));
+        ASSERT_TRUE(stack.load(plain, "idle_seconds=1000"));
+        ASSERT_TRUE(stack.load("iptable_filter"));
+        FilterTable filter(stack, "right");
+        const xt_flowmeter_info never{.rate = 1'000'000'000, .flags = 0};
+        ASSERT_EQ(filter.set(&never), 0);
+        Datagrams traffic(stack, "10.77.0.1", "10.77.0.2");
+        // A stream through both hooks, whose rule is the first netns's business.
+        FlowSpec spec;
+        auto flow = Flow::start(stack, spec);
+        ASSERT_TRUE(flow) << flow.error().message();
+        std::uint64_t packets = 0, dropped = 0;
+        for (int round = 1; round <= 10; ++round) {
+          const bool changed = round % 2 != 0;
+          expect_renewed(stack, changed ? other : plain);
+          for (int i = 0; i < 5; ++i) traffic.send(100);
+          stack.sleep_for(10ms);
+          packets += changed ? 5'000 : 5;
+          dropped += changed ? 5 : 0;
+          EXPECT_EQ(meter(stack, "right").find(traffic.source.str(), traffic.dest.str())->packets,
+                    packets);
+          EXPECT_EQ(filter.dropped(), dropped);
+          EXPECT_EQ(traffic.receive_all(), changed ? 0u : 5u);
+          EXPECT_EQ(stack.read_file("/sys/module/xt_flowmeter/parameters/max_flows").value(),
+                    changed ? "5000\n" : "4096\n");
+          EXPECT_EQ(stack.read_file("/sys/module/xt_flowmeter/parameters/idle_seconds").value(),
+                    "1000\n");
+          if (HasFailure()) return;
+        }
+        expect_refused_in_place(stack, larger, "struct flowmeter_flow: 'packets' is at byte");
+        // A netns that comes after a swap gets its hooks from the new code.
+        expect_renewed(stack, other);
+        ASSERT_TRUE(stack.netns_add("later"));
+        EXPECT_EQ(meter(stack, "later").flows, 0u);
+        const auto removed = stack.netns_del("later");
+        EXPECT_TRUE(removed) << removed.error().message();
+
+        (*flow)->stop();
+        EXPECT_TRUE((*flow)->wait(stack.now() + 20s));
+        const FlowReport report = (*flow)->report();
+        EXPECT_EQ(report.state, FlowState::kDone) << report.error;
+        EXPECT_EQ(report.bytes_verified, report.bytes_sent);
+        ASSERT_EQ(filter.set(nullptr), 0);
+        expect_unloads(stack, "xt_flowmeter");
+        stack.sleep_for(2s);  // no work is left that would run code which is gone
+      },
+      Clock::kReal);
 }
 
 }  // namespace
