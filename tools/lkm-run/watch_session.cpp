@@ -279,6 +279,7 @@ Result<void> WatchSession::go_back(const std::string& why) {
   if (ran_.empty()) return Failure(Error({}, "nothing was loaded by this watch"));
   LKM_TRY(auto client, control::Client::connect(stack_));
   LKM_CHECK(note_what_runs(client, ran_.back().plugins));
+  forget_lost();
   if (ran_.size() < 2) {
     return Failure(Error({}, fmt::format("there is no build before {} to go back to", ran_.back().name)));
   }
@@ -300,6 +301,17 @@ Result<void> WatchSession::go_back(const std::string& why) {
   ran_.pop_back();
   went_at_ = std::chrono::steady_clock::now();
   return {};
+}
+
+// A stack that was ended took the plugin files along.
+void WatchSession::forget_lost() {
+  if (ran_.empty()) return;
+  const auto lost = [](const Ran& ran) {
+    std::error_code ignored;
+    return !std::ranges::all_of(ran.plugins,
+                                [&](const Plugin& plugin) { return std::filesystem::exists(plugin.path, ignored); });
+  };
+  ran_.erase(std::remove_if(ran_.begin(), ran_.end() - 1, lost), ran_.end() - 1);
 }
 
 void WatchSession::start_check() {
@@ -393,6 +405,7 @@ void WatchSession::show_state() {
     }
   }
   if (!any) return terminal_.line(fmt::format("nothing of {} is loaded", watcher_.folder().filename().string()));
+  forget_lost();
   std::vector<std::string> before;
   for (const Ran& ran : ran_) before.insert(before.begin(), ran.name);
   if (!before.empty()) before.erase(before.begin());

@@ -98,6 +98,7 @@ class WatchSession {
                                   const std::string& parameters);
   Result<void> note_what_runs(control::Client& client, const std::vector<Plugin>& plugins);
   Result<void> go_back(const std::string& why);
+  void forget_lost();
   void start_check();
   void end_check();
 
