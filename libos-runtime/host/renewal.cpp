@@ -102,11 +102,6 @@ Result<Renewal> Renewal::prepare(ModuleBody& body, const PluginFile& next, ReadB
     }
     renewal.added_[name] = {mapped(renewal.bias_, variable.at), variable.shape, {}};
   }
-  for (const auto& [name, function] : body.code.functions) {
-    if (function.room < kJump && renewal.build_.code.functions.contains(name)) {
-      reasons.push_back(fmt::format("function '{}' has no room for a jump", name));
-    }
-  }
   if (!reasons.empty()) return refuse(reasons);
   LKM_CHECK(renewal.bind(next));
   return renewal;
@@ -171,7 +166,8 @@ void Renewal::commit(const std::vector<OldCode*>& old) {
   for (const auto* code : old) {
     for (const auto& [name, function] : code->functions) {
       const auto now = build_.code.functions.find(name);
-      if (now == build_.code.functions.end()) continue;
+      // One that is shorter than a jump (it returns a constant, or nothing) serves on until the sweep.
+      if (now == build_.code.functions.end() || function.room < kJump) continue;
       auto* place = mapped(code->bias, function.at);
       const auto* to = mapped(bias_, now->second.at);
       const auto distance = std::int32_t(to - (place + kJump));
@@ -200,12 +196,14 @@ Result<void> open_code(const PluginFile& file, bool writable) {
                   writable ? "writable" : "read-only");
     }
   }
-  // Constants that hold addresses were writable while they were relocated, and are again.
+  return writable ? open_variables(file) : Result<void>();
+}
+
+Result<void> open_variables(const PluginFile& file) {
   const auto range = file.writable();
   const auto low = reinterpret_cast<std::uintptr_t>(range.data()) & ~(kPage - 1);
   const auto high = reinterpret_cast<std::uintptr_t>(range.data() + range.size());
-  if (writable &&
-      ::mprotect(reinterpret_cast<void*>(low), high - low, PROT_READ | PROT_WRITE) < 0) {
+  if (::mprotect(reinterpret_cast<void*>(low), high - low, PROT_READ | PROT_WRITE) < 0) {
     return fail(errno, "make the variables of '{}' writable", file.path().string());
   }
   return {};

@@ -104,5 +104,7 @@ class Renewal {
 
 /// Makes the code of a mapping writable as well, or not any more.
 Result<void> open_code(const PluginFile& file, bool writable);
+/// Makes also those constants writable that hold addresses, which were so only while they were relocated.
+Result<void> open_variables(const PluginFile& file);
 
 }  // namespace lkm

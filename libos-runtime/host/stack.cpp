@@ -129,7 +129,18 @@ Result<std::unique_ptr<Stack>> Stack::boot(Options options) {
 
 long Stack::syscall_raw(long number, const unsigned long args[6]) {
   Runtime& runtime = *impl_->runtime;
-  return runtime.on_fiber() ? runtime.kernel().syscall(number, args) : runtime.call(number, args);
+  const auto call = [&](long which, const unsigned long with[6]) {
+    return runtime.on_fiber() ? runtime.kernel().syscall(which, with) : runtime.call(which, with);
+  };
+  const long result = call(number, args);
+  if (result == -EINTR) {
+    while (impl_->interrupting > 0) {
+      const timespec moment{.tv_sec = 0, .tv_nsec = 200'000};
+      const unsigned long sleep[6] = {reinterpret_cast<unsigned long>(&moment)};
+      call(SYS_nanosleep, sleep);
+    }
+  }
+  return result;
 }
 
 Result<Fiber> Stack::spawn(const std::string& name, std::function<void()> body) {

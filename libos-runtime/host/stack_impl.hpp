@@ -66,6 +66,9 @@ struct Stack::Impl {
   int capturing = 0;
 
   std::set<std::string> swapping;  ///< names
+  /// Renewals that interrupt tasks. Who was interrupted stays outside of the module until they are done, or
+  /// it would be back in there at once.
+  std::atomic<int> interrupting{0};
 
   LoadedPlugin* find(const std::string& name);
   void unmap_freed();

@@ -26,7 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::nanoseconds;
 
-/// How long a swap waits for tasks that sleep in the old code, before and after it interrupts them.
+/// How long, in stack time, a swap waits for tasks that sleep in the old code, before and after it interrupts
+/// them.
 constexpr auto kPatience = std::chrono::milliseconds(500);
 constexpr auto kPatienceAfterInterrupt = std::chrono::milliseconds(200);
 /// Of memory that is swept at a time: below 100 microseconds.
@@ -157,17 +158,22 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
                         .who = who,
                         .who_len = sizeof(who)};
   const auto waiting_since = host_ns();
+  const StackTime patient_since = Stack::now();
+  const auto let_in = defer([&] { impl_->interrupting -= request.interrupt; });
   int err = 0;
   for (;;) {
     const auto attempt = host_ns();
     err = impl_->runtime->kernel().module_renew(&description, &request);
     report.blackout = nanoseconds(host_ns() - attempt);
     if (err != -EAGAIN) break;
-    const auto waited = nanoseconds(host_ns() - waiting_since);
+    const auto waited = Stack::now() - patient_since;
     if (waited > kPatience + kPatienceAfterInterrupt) {
       return fail_hint(EBUSY, "end what waits there, then save again", "'{}' is in use: {}", name, who);
     }
-    request.interrupt = waited > kPatience ? 1 : 0;
+    if (request.interrupt == 0 && waited > kPatience) {
+      request.interrupt = 1;
+      ++impl_->interrupting;
+    }
     sleep_for(std::chrono::milliseconds(1));
   }
   report.quiesce = nanoseconds(host_ns() - waiting_since) - report.blackout;
@@ -198,8 +204,11 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
 void Stack::retire_builds(const LoadedPlugin& current, SwapReport& report) {
   const auto start = host_ns();
   const auto body = current.body;
+  // Symbols of this module, bound into others, are among their constants.
+  const bool opened = std::ranges::all_of(
+      impl_->plugins, [](const auto& plugin) { return bool(open_variables(plugin->file)); });
   for (LoadedPlugin* old : impl_->mapped_builds(*body)) {
-    if (!old->retired) continue;
+    if (!old->retired || !opened) continue;
     std::map<std::uintptr_t, std::uintptr_t> replacements;
     for (const auto& [name, function] : old->code.functions) {
       const auto now = body->code.functions.find(name);
@@ -321,8 +330,9 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
     impl_->unmap_freed();
     std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &plugin; });
     --impl_->generations[name];
-    return fail(-err, "swap '{}': generation {} serves on{}", name, report.from_generation,
-                log.empty() ? "; the new init failed" : log);
+    return fail(-err, "swap '{}': generation {} serves on{}{}{}", name, report.from_generation,
+                log.empty() ? "; the new init failed" : log,
+                report.not_in_place.empty() ? "" : "\n  it ", report.not_in_place);
   }
 
   impl_->unmap_freed();

@@ -188,6 +188,33 @@ TEST_F(ARenewal, InterruptsATaskThatStaysInTheOldCode) {
   });
 }
 
+TEST_F(ARenewal, KeepsATaskOutThatComesBackAtOnce) {
+  const auto first = plugin("ticker", 1);
+  const auto second = plugin("ticker", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    int interrupted = 0;
+    bool over = false;
+    auto waiter = stack.spawn("waiter", [&] {
+      const long file = stack.syscall(SYS_open, "/proc/ticker", O_WRONLY, 0);
+      while (!over) interrupted += stack.syscall(SYS_write, file, "wait", 4) == -EINTR;
+      stack.syscall(SYS_close, file);
+    });
+    ASSERT_TRUE(waiter);
+    stack.sleep_for(2ms);
+    const auto report = stack.swap(second);
+    EXPECT_TRUE(report) << report.error().message();
+    if (report) {
+      EXPECT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+    }
+    EXPECT_EQ(interrupted, 1);
+    over = true;
+    stack.sleep_for(2ms);
+    tell(stack, "ring");
+    waiter->join();
+  });
+}
+
 TEST_F(ARenewal, KeepsTheSocketsOfACongestionControlUnderFlows) {
   const std::string builds[] = {plugin("swapcc", 1), plugin("swapcc", 2)};
   run([&](Stack& stack) {
@@ -210,6 +237,35 @@ TEST_F(ARenewal, KeepsTheSocketsOfACongestionControlUnderFlows) {
     EXPECT_EQ(report.state, FlowState::kDone) << report.error;
     EXPECT_EQ(report.bytes_verified, report.bytes_sent);
     ASSERT_TRUE(stack.unload("swapcc"));
+  });
+}
+
+TEST_F(ARenewal, ReachesTheModulesThatUseItsSymbols) {
+  const std::string builds[] = {plugin("faulty"), plugin("faulty", 2), plugin("faulty", 3)};
+  const auto dependent = plugin("dependent");
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(builds[0]));
+    ASSERT_TRUE(stack.load(dependent));
+    const auto ask = [&](const std::string& parameter) {
+      return stack.read_file("/sys/module/dependent/parameters/" + parameter).value();
+    };
+    for (int round = 1; round <= 6; ++round) {
+      const auto report = stack.swap(builds[round % 3]);
+      ASSERT_TRUE(report) << report.error().message();
+      ASSERT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+      EXPECT_LE(report->builds_mapped, 4u);
+      const char* const answers[] = {"42\n", "44\n", "45\n"};
+      EXPECT_EQ(ask("ask"), answers[round % 3]);
+      EXPECT_EQ(ask("answer"), "42\n") << "its init ran once";
+    }
+    // It goes on after the other is renewed itself, and loaded anew.
+    ASSERT_TRUE(stack.unload("dependent"));
+    ASSERT_TRUE(stack.swap(builds[2]));
+    ASSERT_TRUE(stack.load(dependent));
+    EXPECT_EQ(ask("ask"), "45\n");
+    EXPECT_EQ(ask("answer"), "45\n");
+    ASSERT_TRUE(stack.unload("dependent"));
+    ASSERT_TRUE(stack.unload("faulty"));
   });
 }
 

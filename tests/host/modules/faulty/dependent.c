@@ -7,6 +7,17 @@ int faulty_answer(void);
 static int answer;
 module_param(answer, int, 0444);
 
+/* As "answer" is, but asked for at each reading. */
+static int dependent_ask(char *buffer, const struct kernel_param *kp)
+{
+	return sysfs_emit(buffer, "%d\n", faulty_answer());
+}
+
+static const struct kernel_param_ops ask_ops = {
+	.get = dependent_ask,
+};
+module_param_cb(ask, &ask_ops, NULL, 0444);
+
 static int __init dependent_init(void)
 {
 	answer = faulty_answer();

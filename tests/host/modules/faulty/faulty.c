@@ -51,10 +51,17 @@ static const struct kernel_param_ops trigger_ops = {
 };
 module_param_cb(trigger, &trigger_ops, NULL, 0200);
 
+/* Variants of the module give another answer. */
+#ifdef VARIANT
+#define FAULTY_ANSWER (42 + VARIANT)
+#else
+#define FAULTY_ANSWER 42
+#endif
+
 int faulty_answer(void);
 int faulty_answer(void)
 {
-	return 42;
+	return FAULTY_ANSWER;
 }
 EXPORT_SYMBOL_GPL(faulty_answer);
 
