@@ -16,22 +16,28 @@ namespace {
 // Signals whose default is death. SIGKILL leaves no time.
 constexpr std::array kDeadly = {SIGQUIT, SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
-// For the handlers: written while they are not installed, but for `raw`.
-termios before{};
+termios before{};  // what the terminal gets back while `raw` is not 0
 volatile std::sig_atomic_t raw = 0;
 bool exists = false;
 
 bool in_foreground() { return ::tcgetpgrp(STDIN_FILENO) == ::getpgrp(); }
 
-// Both are called by handlers: tcsetattr() and tcgetpgrp() are async-signal-safe (signal-safety(7)).
-void make_raw() {
-  // From the background, tcsetattr() would stop the process (SIGTTOU).
-  if (raw || !in_foreground()) return;
+// What handlers call, too: tcgetattr(), tcsetattr() and tcgetpgrp() are async-signal-safe
+// (signal-safety(7)).
+
+void set_raw() {
   termios settings = before;
   settings.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
   settings.c_cc[VMIN] = 1;
   settings.c_cc[VTIME] = 0;
   if (::tcsetattr(STDIN_FILENO, TCSANOW, &settings) == 0) raw = 1;
+}
+
+void make_raw() {
+  // From the background, tcsetattr() would stop the process (SIGTTOU); and the settings then are those of
+  // the shell, which edits a line.
+  if (raw || !in_foreground() || ::tcgetattr(STDIN_FILENO, &before) != 0) return;
+  set_raw();
 }
 
 void restore() {
@@ -51,10 +57,7 @@ void stop(int) {
 // The process was stopped by SIGSTOP, and its shell has used the terminal since.
 void go_on(int) {
   const int saved = errno;
-  if (raw && in_foreground()) {
-    raw = 0;
-    make_raw();
-  }
+  if (raw && in_foreground()) set_raw();
   errno = saved;
 }
 
@@ -76,7 +79,8 @@ void handle(int number, void (*handler)(int)) {
 
 Result<Keyboard> Keyboard::open() {
   if (exists) return fail(EBUSY, "open the keyboard");
-  if (::tcgetattr(STDIN_FILENO, &before) != 0) return fail(errno, "get the terminal's settings");
+  termios settings{};
+  if (::tcgetattr(STDIN_FILENO, &settings) != 0) return fail(errno, "get the terminal's settings");
   exists = true;
   for (const int number : kDeadly) handle(number, die);
   handle(SIGTSTP, stop);
