@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// modules/telex, of several files, is renewed while its sockets listen, open, talk and wait.
+#include <fcntl.h>
+
+#include "tests/modules/telex_test.hpp"
+#include "toolkit/flow/flow.hpp"
+
+namespace lkm {
+namespace {
+
+std::string line_of(Stack& stack, const std::string& netns, const std::string& state) {
+  for (const auto& line : listing(stack, netns))
+    if (line.starts_with(state + " ")) return line;
+  return {};
+}
+
+TEST_F(Telex, IsRenewedWithSocketsInEveryState) {
+  const auto other =
+      edited("telex", {{"listing.c", "\"LISTEN\"", "\"LISTENS\""},
+                       {"listing.c", "\"OPEN-SENT\"", "\"OPENING\""},
+                       {"timing.c", "(200 * USEC_PER_MSEC)", "(1500 * USEC_PER_MSEC)"},
+                       {"timing.c", "ts->timeouts++;", "ts->timeouts += 1000;"}});
+  const auto larger =
+      edited("telex", {{"telex.h", "\tu32\tduplicates;\n", "\tu32\tduplicates;\n\tu32\textra;\n"}});
+  with("telex", [&](Stack& stack, const std::string& plain) {
+    ASSERT_TRUE(stack.load(plain));
+    Links links(stack);
+    const auto lossy = links.add({.a = kLeft, .b = kRight, .delay = 20ms, .loss = 0.02});
+    ASSERT_TRUE(lossy) << lossy.error().message();
+    auto old = connect_ends(stack);
+    ASSERT_TRUE(old);
+    ASSERT_EQ(old->listener.call(SYS_listen, 16), 0);
+    SocketAddress target;
+    ASSERT_EQ(old->listener.call(SYS_getsockname, target.get(), &target.length), 0);
+    // A socket that opens: nobody answers, so its timer sends OPEN again and again. Where the peer
+    // is was asked before.
+    const auto silent = links.add({.a = kLeft, .b = kRight});
+    ASSERT_TRUE(silent) << silent.error().message();
+    const SocketAddress nobody(silent->b_v4, 1);
+    ASSERT_EQ(telex_socket(stack, kLeft).call(SYS_connect, nobody.get(), nobody.length),
+              -ECONNREFUSED);
+    ASSERT_TRUE(Rtnl::open(stack, kRight)->qdisc_netem(silent->device, {.loss = 1}));
+    StackFd opening = telex_socket(stack, kLeft);
+    ASSERT_EQ(opening.call(SYS_fcntl, F_SETFL, O_NONBLOCK), 0);
+    ASSERT_EQ(opening.call(SYS_connect, nobody.get(), nobody.length), -EINPROGRESS);
+
+    const FlowSpec spec{
+        .route = {.client = kLeft, .server = kRight, .transport = Transport::kTelex}};
+    auto flow = Flow::start(stack, spec);
+    ASSERT_TRUE(flow) << flow.error().message();
+    std::vector<StackFd> kept;
+    for (int round = 1; round <= 8; ++round) {
+      const bool changed = round % 2 != 0;
+      // A connection of which OPEN is on its way, and messages in both queues.
+      StackFd client = telex_socket(stack, kLeft);
+      ASSERT_EQ(client.call(SYS_fcntl, F_SETFL, O_NONBLOCK), 0);
+      ASSERT_EQ(client.call(SYS_connect, target.get(), target.length), -EINPROGRESS);
+      for (unsigned n = 0; n < 20; ++n)
+        ASSERT_EQ(send(old->client, message(n)), long(message(n).size()));
+      stack.sleep_for(10ms * round);
+      expect_renewed(stack, changed ? other : plain);
+
+      EXPECT_NE(line_of(stack, kRight, changed ? "LISTENS" : "LISTEN"), "");
+      // Later its retries may be used up.
+      if (round == 1) {
+        EXPECT_NE(line_of(stack, kLeft, "OPENING"), "");
+      }
+      std::string text;
+      for (unsigned n = 0; n < 20; ++n) {
+        ASSERT_EQ(receive(old->server, text), long(message(n).size()));
+        ASSERT_TRUE(text == message(n)) << n;
+      }
+      const long fd = old->listener.call(SYS_accept4, nullptr, nullptr, 0);
+      ASSERT_GE(fd, 0);
+      kept.emplace_back(stack, static_cast<int>(fd));
+      pollfd ready{.fd = client.get(), .events = POLLOUT, .revents = 0};
+      ASSERT_EQ(stack.syscall(SYS_poll, &ready, 1, 10'000), 1);
+      ASSERT_EQ(send(client, "new"), 3);
+      ASSERT_EQ(receive(kept.back(), text), 3);
+      kept.push_back(std::move(client));
+      // An old connection's next sample of the round-trip time is the new code's.
+      expect_series(stack, old->client, old->server, 5);
+      EXPECT_EQ(info_of(old->client).rto_us >= 1'500'000, changed) << info_of(old->client).rto_us;
+      if (HasFailure()) return;
+    }
+    expect_refused_in_place(stack, larger, "struct telex_sock: 'extra' is new");
+
+    // The timer that the first code armed goes on to its end.
+    expect_renewed(stack, other);
+    pollfd failed{.fd = opening.get(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(stack.syscall(SYS_poll, &failed, 1, 130'000), 1);
+    EXPECT_NE(failed.revents & POLLERR, 0);
+    opening.reset();
+
+    (*flow)->stop();
+    EXPECT_TRUE((*flow)->wait(stack.now() + 120s));
+    const FlowReport report = (*flow)->report();
+    EXPECT_EQ(report.state, FlowState::kDone) << report.error;
+    EXPECT_EQ(report.bytes_verified, report.bytes_sent);
+    ASSERT_TRUE(report.tcp);
+    EXPECT_GT(report.tcp->retransmits, 0u);
+    flow->reset();
+    kept.clear();
+    old.reset();
+    expect_all_gone(stack);
+    expect_unloads(stack, "telex");
+  });
+}
+
+}  // namespace
+}  // namespace lkm
