@@ -120,17 +120,47 @@ TypeLayout layout_of(Dwarf_Die& die) {
   return layout;
 }
 
+std::string text_of(Dwarf_Die& die, unsigned attribute) {
+  Dwarf_Attribute found;
+  const char* text = ::dwarf_formstring(::dwarf_attr(&die, attribute, &found));
+  return text == nullptr ? std::string() : text;
+}
+
+/// The folders of one compilation, which tell the module's own headers from the kernel's. A kernel's types
+/// are the same in all of its modules.
+struct Folders {
+  explicit Folders(Dwarf_Die& unit)
+      : own(folder_of(name_of(unit))), kernel(folder_of(text_of(unit, DW_AT_comp_dir))) {}
+
+  [[nodiscard]] bool is_own(const char* file) const {
+    if (file == nullptr || std::string_view(file).starts_with(own)) return true;
+    return file[0] == '/' && !std::string_view(file).starts_with(kernel);
+  }
+
+  std::string own, kernel;
+};
+
 void read_unit(Dwarf_Die& unit, Layouts& layouts) {
-  const std::string source = name_of(unit);
-  const auto own = folder_of(source);
+  const Folders folders(unit);
   for_each_child(unit, [&](Dwarf_Die& die) {
-    const char* word = keyword(::dwarf_tag(&die));
     const std::string name = name_of(die);
-    if (word == nullptr || name.empty() || number(die, DW_AT_declaration) != 0) return;
-    // The kernel's own types are the same in each module of one kernel.
-    const char* file = ::dwarf_decl_file(&die);
-    if (file != nullptr && !std::string_view(file).starts_with(own)) return;
-    layouts.try_emplace(fmt::format("{} {}", word, name), layout_of(die));
+    if (name.empty() || !folders.is_own(::dwarf_decl_file(&die))) return;
+    TypeLayout layout;
+    std::string key;
+    Dwarf_Die type;
+    if (const char* word = keyword(::dwarf_tag(&die))) {
+      if (number(die, DW_AT_declaration) != 0) return;
+      key = fmt::format("{} {}", word, name);
+      layout = layout_of(die);
+    } else if (::dwarf_tag(&die) == DW_TAG_typedef && type_of(die, type) &&
+               keyword(::dwarf_tag(&type)) != nullptr && name_of(type).empty()) {
+      key = name;
+      layout = layout_of(type);
+    } else {
+      return;
+    }
+    auto& all = layouts[key];
+    if (std::ranges::find(all, layout) == all.end()) all.push_back(std::move(layout));
   });
 }
 
@@ -142,7 +172,8 @@ std::string place(const MemberLayout& member) {
 void compare(const std::string& name, const TypeLayout& before, const TypeLayout& after,
              std::vector<std::string>& differences) {
   const std::size_t found = differences.size();
-  const bool enumeration = name.starts_with("enum ");
+  const auto is_enumerator = [](const MemberLayout& member) { return member.type.empty(); };
+  const bool enumeration = !before.members.empty() && std::ranges::all_of(before.members, is_enumerator);
   const auto same_name = [](const TypeLayout& in, const MemberLayout& member) {
     return std::ranges::find(in.members, member.name, &MemberLayout::name);
   };
@@ -197,10 +228,21 @@ Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string&
 }
 
 std::vector<std::string> layout_differences(const Layouts& before, const Layouts& after) {
+  const auto without = [](const std::vector<TypeLayout>& all, const std::vector<TypeLayout>& others) {
+    std::vector<TypeLayout> rest;
+    for (const auto& layout : all) {
+      if (std::ranges::find(others, layout) == others.end()) rest.push_back(layout);
+    }
+    return rest;
+  };
   std::vector<std::string> differences;
-  for (const auto& [name, layout] : before) {
+  for (const auto& [name, layouts] : before) {
     const auto now = after.find(name);
-    if (now != after.end() && now->second != layout) compare(name, layout, now->second, differences);
+    if (now == after.end()) continue;
+    const auto gone = without(layouts, now->second), come = without(now->second, layouts);
+    for (std::size_t i = 0; i < std::min(gone.size(), come.size()); ++i) {
+      compare(name, gone[i], come[i], differences);
+    }
   }
   return differences;
 }

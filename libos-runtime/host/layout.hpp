@@ -30,10 +30,12 @@ struct TypeLayout {
   bool operator==(const TypeLayout&) const = default;
 };
 
-/// By "struct foo", "union bar", "enum baz".
-using Layouts = std::map<std::string, TypeLayout>;
+/// By "struct foo", "union bar", "enum baz"; by "foo_t" where the structure itself has no name. Two source
+/// files may have a type each of one name.
+using Layouts = std::map<std::string, std::vector<TypeLayout>>;
 
-/// Reads a plugin or any ELF file. Errors: ENODATA without debug information; ENOEXEC when it is damaged.
+/// Reads a plugin or any ELF file that was compiled in the kernel's build folder: types of headers beside
+/// that folder are the kernel's, and left out. Errors: ENODATA without debug information; ENOEXEC when it is damaged.
 Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string& shown);
 
 /// One line a difference: "struct foo: 'rtt' is at byte 16, was at 8". Empty: they agree. A type that only
