@@ -229,15 +229,15 @@ TEST_F(ASwap, OfWhatIsNotLoadedIsRefused) {
   });
 }
 
-TEST_F(ASwap, OfAnotherKindOfModuleNeedsItIdle) {
+TEST_F(ASwap, ThatLoadsAnotherKindOfModuleAnewNeedsItIdle) {
   const auto faulty = plugin("faulty");
   run([&](Stack& stack) {
     ASSERT_TRUE(stack.load(faulty));
     ASSERT_TRUE(stack.write_file("/sys/module/faulty/parameters/trigger", "get"));
-    expect_refused(stack.swap(faulty), EBUSY, {"faulty", "in use", "HINT"});
+    expect_refused(stack.swap(faulty, kMove), EBUSY, {"faulty", "in use", "HINT"});
     EXPECT_NE(module_line(stack, "faulty"), "");
     ASSERT_TRUE(stack.write_file("/sys/module/faulty/parameters/trigger", "put"));
-    const auto report = stack.swap(faulty);
+    const auto report = stack.swap(faulty, kMove);
     ASSERT_TRUE(report) << report.error().message();
     expect_refused(stack.swap(faulty, {.parameters = "init_error=-22"}), EINVAL,
                    {"faulty", "old code serves on"});

@@ -10,7 +10,7 @@ module_param(answer, int, 0444);
 /* As "answer" is, but asked for at each reading. */
 static int dependent_ask(char *buffer, const struct kernel_param *kp)
 {
-	return sysfs_emit(buffer, "%d\n", faulty_answer());
+	return scnprintf(buffer, PAGE_SIZE, "%d\n", faulty_answer());
 }
 
 static const struct kernel_param_ops ask_ops = {
