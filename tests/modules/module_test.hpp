@@ -44,8 +44,8 @@ class ModuleTest : public ::testing::Test {
   static std::string in_tree(const std::string& file, const std::vector<Edit>& edits);
 };
 
-/// Swaps while all goes on: the module must be renewed in place, and no build of it may stay in
-/// memory but the running one, the one whose variables it has, and two that are still in use.
+/// Swaps while all goes on: the module must be renewed in place, and its old builds must not pile up
+/// in memory. A few stay for a while, for stale words that nobody uses any more point into them.
 void expect_renewed(Stack& stack, const std::string& plugin);
 /// Swaps to a build that does not go with the objects that exist: refused with this reason, while
 /// they hold the module.
