@@ -159,22 +159,27 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
                         .who_len = sizeof(who)};
   const auto waiting_since = host_ns();
   const StackTime patient_since = Stack::now();
-  const auto let_in = defer([&] { impl_->interrupting -= request.interrupt; });
   int err = 0;
-  for (;;) {
-    const auto attempt = host_ns();
-    err = impl_->runtime->kernel().module_renew(&description, &request);
-    report.blackout = nanoseconds(host_ns() - attempt);
-    if (err != -EAGAIN) break;
-    const auto waited = Stack::now() - patient_since;
-    if (waited > kPatience + kPatienceAfterInterrupt) {
-      return fail_hint(EBUSY, "end what waits there, then save again", "'{}' is in use: {}", name, who);
+  {
+    const auto let_in = defer([&] { impl_->interrupting -= int(request.interrupt); });
+    for (;;) {
+      const auto attempt = host_ns();
+      err = impl_->runtime->kernel().module_renew(&description, &request);
+      report.blackout = nanoseconds(host_ns() - attempt);
+      if (err != -EAGAIN) break;
+      const auto waited = Stack::now() - patient_since;
+      if (waited > kPatience + kPatienceAfterInterrupt) {
+        return fail_hint(EBUSY, "end what waits there, then save again", "'{}' is in use: {}", name, who);
+      }
+      if (request.interrupt == 0 && waited > kPatience) {
+        request.interrupt = 1;
+        ++impl_->interrupting;
+      }
+      // Not by syscall(): this fiber, if it is interrupted, is not one to be kept out.
+      const timespec moment{.tv_sec = 0, .tv_nsec = 1'000'000};
+      const unsigned long sleep[6] = {reinterpret_cast<unsigned long>(&moment)};
+      impl_->runtime->kernel().syscall(SYS_nanosleep, sleep);
     }
-    if (request.interrupt == 0 && waited > kPatience) {
-      request.interrupt = 1;
-      ++impl_->interrupting;
-    }
-    sleep_for(std::chrono::milliseconds(1));
   }
   report.quiesce = nanoseconds(host_ns() - waiting_since) - report.blackout;
   if (err != 0) {

@@ -215,6 +215,34 @@ TEST_F(ARenewal, KeepsATaskOutThatComesBackAtOnce) {
   });
 }
 
+TEST_F(ARenewal, EndsWhenItsOwnFiberIsInterrupted) {
+  const auto first = plugin("ticker", 1);
+  const auto second = plugin("ticker", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    auto waiter = stack.spawn("waiter", [&] {
+      const long file = stack.syscall(SYS_open, "/proc/ticker", O_WRONLY, 0);
+      stack.syscall(SYS_write, file, "wait", 4);
+      stack.syscall(SYS_close, file);
+    });
+    ASSERT_TRUE(waiter);
+    stack.sleep_for(2ms);
+    bool swapped = false;
+    auto swap = stack.spawn("swap", [&] {
+      const auto report = stack.swap(second);
+      EXPECT_TRUE(report) << report.error().message();
+      swapped = bool(report);
+    });
+    ASSERT_TRUE(swap);
+    for (int i = 0; i < 10'000 && !swap->done(); ++i) {
+      swap->interrupt();
+      stack.sleep_for(1ms);
+    }
+    EXPECT_TRUE(swapped);
+    waiter->join();
+  });
+}
+
 TEST_F(ARenewal, KeepsTheSocketsOfACongestionControlUnderFlows) {
   const std::string builds[] = {plugin("swapcc", 1), plugin("swapcc", 2)};
   run([&](Stack& stack) {
