@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 2
+#define LIBOS_ABI_VERSION 3
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -157,12 +157,30 @@ struct libos_renewal {
 	size_t who_len;
 };
 
-/* How swap_congestion_control() went. Times are host nanoseconds. */
+/*
+ * A member of a congestion control's private state that the new code finds where it expects it. Bits are
+ * counted from the lowest of the first byte.
+ */
+struct libos_member {
+	uint16_t from_bit, from_bits;
+	uint16_t to_bit, to_bits; /* an integer may become wider or narrower */
+	uint8_t is_signed;
+};
+
+/* What is kept of each socket's private state; the rest is what the new code's init() makes it. */
+struct libos_keep {
+	const struct libos_member *members;
+	uint32_t n;
+};
+
+/* How module_swap() went. Times are host nanoseconds. */
 struct libos_swap_report {
 	uint32_t sockets; /* sockets that moved, all states */
 	uint32_t established; /* of these with a running congestion control */
 	uint32_t netns_defaults; /* namespaces whose default moved */
 	uint32_t zombie; /* 1: the old code could not be released yet */
+	uint32_t kept; /* sockets whose private state was carried over */
+	uint32_t releases; /* 1: nothing was kept, since the control has a release() and may own memory */
 	uint64_t init_ns; /* running the new module's init */
 	uint64_t transfer_ns; /* moving the sockets */
 	uint64_t blackout_ns; /* longest time in which nothing else could run */
@@ -225,8 +243,11 @@ struct libos_entry {
 
 	/* Boots a mapped plugin as a module with the kernel's own loader. 0 or -errno. */
 	int (*module_load)(const struct libos_plugin *plugin);
-	/* Swaps the module of the same name for this plugin. 0 or -errno; the old one serves on then. */
-	int (*module_swap)(const struct libos_plugin *plugin, unsigned int flags,
+	/*
+	 * Swaps the module of the same name for this plugin. `keep` may be NULL: nothing is. 0 or -errno; the
+	 * old one serves on then.
+	 */
+	int (*module_swap)(const struct libos_plugin *plugin, const struct libos_keep *keep,
 			   struct libos_swap_report *report);
 
 	/*

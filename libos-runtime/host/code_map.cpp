@@ -162,8 +162,9 @@ Result<CodeMap> CodeMap::read(std::span<const std::byte> file, const std::string
     const auto type = ELF64_ST_TYPE(symbol.st_info);
     if (type == STT_FILE) source = elf.name(symbol);
     const auto name = elf.name(symbol);
-    // With its version behind it.
-    map.registers_control |= name.starts_with("__wrap_tcp_register_congestion_control");
+    // With its version behind it. An init that fails may register nothing, but exit takes it back.
+    map.registers_control |= name.starts_with("__wrap_tcp_register_congestion_control") ||
+                             name.starts_with("__wrap_tcp_unregister_congestion_control");
     if (!elf.has_section(symbol)) continue;
     if (name.starts_with("__ksymtab_")) map.exports.emplace_back(name);
     if (name.starts_with("__param_") && !name.starts_with("__param_str_")) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <set>
 #include <string_view>
 
 namespace lkm {
@@ -104,18 +105,42 @@ std::string spell(Dwarf_Die& owner) {
   }
 }
 
+MemberLayout::Kind kind_of(Dwarf_Die& type) {
+  Dwarf_Die base;
+  if (::dwarf_peel_type(&type, &base) != 0 || ::dwarf_tag(&base) != DW_TAG_base_type) {
+    return MemberLayout::Kind::kOther;
+  }
+  switch (number(base, DW_AT_encoding)) {
+    case DW_ATE_unsigned:
+    case DW_ATE_unsigned_char:
+    case DW_ATE_boolean:
+      return MemberLayout::Kind::kUnsigned;
+    case DW_ATE_signed:
+    case DW_ATE_signed_char:
+      return MemberLayout::Kind::kSigned;
+    default:
+      return MemberLayout::Kind::kOther;
+  }
+}
+
 TypeLayout layout_of(Dwarf_Die& die) {
   TypeLayout layout{.bytes = number(die, DW_AT_byte_size), .members = {}};
   for_each_child(die, [&](Dwarf_Die& child) {
     if (::dwarf_tag(&child) == DW_TAG_enumerator) {
-      layout.members.push_back({name_of(child), "", number(child, DW_AT_const_value), 0});
+      layout.members.push_back(
+          {name_of(child), "", number(child, DW_AT_const_value), 0, MemberLayout::Kind::kOther});
     }
     if (::dwarf_tag(&child) != DW_TAG_member) return;
     const auto bit = number(child, DW_AT_data_bit_offset, number(child, DW_AT_data_member_location) * 8);
     Dwarf_Die type;
     Dwarf_Word bytes = 0;
-    if (type_of(child, type)) ::dwarf_aggregate_size(&type, &bytes);
-    layout.members.push_back({name_of(child), spell(child), bit, bytes});
+    auto kind = MemberLayout::Kind::kOther;
+    if (type_of(child, type)) {
+      ::dwarf_aggregate_size(&type, &bytes);
+      kind = kind_of(type);
+    }
+    layout.members.push_back(
+        {name_of(child), spell(child), bit, number(child, DW_AT_bit_size, bytes * 8), kind});
   });
   return layout;
 }
@@ -149,7 +174,7 @@ void read_unit(Dwarf_Die& unit, Layouts& layouts) {
     std::string key;
     Dwarf_Die type;
     if (const char* word = keyword(::dwarf_tag(&die))) {
-      if (number(die, DW_AT_declaration) != 0) return;
+      if (::dwarf_hasattr(&die, DW_AT_declaration) != 0) return;
       key = fmt::format("{} {}", word, name);
       layout = layout_of(die);
     } else if (::dwarf_tag(&die) == DW_TAG_typedef && type_of(die, type) &&
@@ -203,9 +228,28 @@ void compare(const std::string& name, const TypeLayout& before, const TypeLayout
   }
 }
 
-}  // namespace
+/// The name of the structure that a variable or parameter points to; empty for anything else.
+std::string points_to(Dwarf_Die& variable) {
+  Dwarf_Die type, base, target, structure;
+  if (!type_of(variable, type) || ::dwarf_peel_type(&type, &base) != 0) return {};
+  if (::dwarf_tag(&base) != DW_TAG_pointer_type || !type_of(base, target)) return {};
+  if (::dwarf_peel_type(&target, &structure) != 0) return {};
+  return ::dwarf_tag(&structure) == DW_TAG_structure_type ? name_of(structure) : std::string();
+}
 
-Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string& shown) {
+void collect_pointers(Dwarf_Die& scope, std::set<std::string>& names) {
+  for_each_child(scope, [&](Dwarf_Die& die) {
+    const int tag = ::dwarf_tag(&die);
+    if (tag == DW_TAG_variable || tag == DW_TAG_formal_parameter) {
+      if (const auto name = points_to(die); !name.empty()) names.insert("struct " + name);
+    } else if (tag == DW_TAG_lexical_block) {
+      collect_pointers(die, names);
+    }
+  });
+}
+
+template <typename Visit>
+Result<void> for_each_unit(std::span<const std::byte> file, const std::string& shown, Visit visit) {
   ::elf_version(EV_CURRENT);
   // libelf takes no const, and does not write.
   auto* bytes = const_cast<char*>(reinterpret_cast<const char*>(file.data()));
@@ -216,15 +260,36 @@ Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string&
     return fail_hint(ENODATA, "lkm-run build makes it with debug information",
                      "'{}' has no debug information", shown);
   }
-  Layouts layouts;
   Dwarf_Off offset = 0, next = 0;
   std::size_t header = 0;
   while (::dwarf_nextcu(dwarf.get(), offset, &next, &header, nullptr, nullptr, nullptr) == 0) {
     Dwarf_Die unit;
-    if (::dwarf_offdie(dwarf.get(), offset + header, &unit) != nullptr) read_unit(unit, layouts);
+    if (::dwarf_offdie(dwarf.get(), offset + header, &unit) != nullptr) visit(unit);
     offset = next;
   }
+  return {};
+}
+
+}  // namespace
+
+Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string& shown) {
+  Layouts layouts;
+  LKM_CHECK(for_each_unit(file, shown, [&](Dwarf_Die& unit) { read_unit(unit, layouts); }));
   return layouts;
+}
+
+Result<std::vector<std::string>> socket_structures(std::span<const std::byte> file,
+                                                   const std::string& shown) {
+  std::set<std::string> names;
+  LKM_CHECK(for_each_unit(file, shown, [&](Dwarf_Die& unit) {
+    for_each_child(unit, [&](Dwarf_Die& function) {
+      if (::dwarf_tag(&function) != DW_TAG_subprogram) return;
+      std::set<std::string> used;
+      collect_pointers(function, used);
+      if (used.contains("struct sock")) names.merge(used);
+    });
+  }));
+  return std::vector<std::string>(names.begin(), names.end());
 }
 
 std::vector<std::string> layout_differences(const Layouts& before, const Layouts& after) {

@@ -18,7 +18,8 @@ struct MemberLayout {
   std::string name;         ///< empty: an anonymous structure
   std::string type;         ///< "u32", "struct list_head", "int (*)(struct sock *)"
   std::uint64_t bit = 0;    ///< where it begins; the value, for an enumerator
-  std::uint64_t bytes = 0;  ///< of its type
+  std::uint64_t bits = 0;   ///< how many it has
+  enum class Kind { kOther, kUnsigned, kSigned } kind = Kind::kOther;  ///< of an integer
 
   bool operator==(const MemberLayout&) const = default;
 };
@@ -37,6 +38,10 @@ using Layouts = std::map<std::string, std::vector<TypeLayout>>;
 /// Reads a plugin or any ELF file that was compiled in the kernel's build folder: types of headers beside
 /// that folder are the kernel's, and left out. Errors: ENODATA without debug information; ENOEXEC when it is damaged.
 Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string& shown);
+
+/// The structures that functions of the module use as a socket's private state: those that a function with a
+/// `struct sock *` has a pointer to. Errors: as read_layouts().
+Result<std::vector<std::string>> socket_structures(std::span<const std::byte> file, const std::string& shown);
 
 /// One line a difference: "struct foo: 'rtt' is at byte 16, was at 8". Empty: they agree. A type that only
 /// one of them has is no difference: no object of the other can be of it.

@@ -73,7 +73,7 @@ struct DeviceInfo {
 
 /// What becomes of the objects of a module that is swapped.
 enum class StatePolicy {
-  kKeep,    ///< they go on as they are, if both builds agree on what they look like
+  kKeep,    ///< they go on as they are; of a control's private state, all that has a place in the new code
   kReinit,  ///< a congestion control's sockets are initialised by the new code
 };
 
@@ -86,7 +86,7 @@ struct SwapOptions {
 
 enum class SwapMethod {
   kRenewed,   ///< in place: the new code, the same objects
-  kMoved,     ///< loaded beside the old one; its sockets were moved and initialised anew
+  kMoved,     ///< loaded beside the old one; its sockets were moved
   kReloaded,  ///< nothing used it: unloaded, and the new one loaded
 };
 
@@ -104,6 +104,8 @@ struct SwapReport {
   unsigned to_generation = 0;
   unsigned sockets = 0;         ///< sockets moved to the new code, in whatever state
   unsigned established = 0;     ///< of these, sockets whose congestion control was running
+  unsigned states_kept = 0;  ///< of these, sockets whose private state was carried over, member by member
+  std::vector<std::string> state_remarks;  ///< what of the private state is not as it was, a line a member
   unsigned netns_defaults = 0;  ///< network namespaces whose default control moved
   bool zombie = false;          ///< the old code could not be unmapped yet; ls shows it
   std::chrono::nanoseconds map{};       ///< dlopen and checks, beside the running stack

@@ -2,8 +2,8 @@
 //
 // Swapping a module for another build of it. In the order of preference:
 //   renewed   the module goes on in place, with all that it holds (renewal.hpp): any kind of module
-//   moved     the new build is loaded beside the old one, and the sockets move (arch/lib's plugin/tcp_cc.c):
-//             congestion controls
+//   moved     the new build is loaded beside the old one, and the sockets move (arch/lib's plugin/tcp_cc.c) with
+//             what of their private state has a place in the new structure: congestion controls
 //   reloaded  out with the old, in with the new, while nothing uses it
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -15,6 +15,7 @@
 
 #include "libos-runtime/host/fiber.hpp"
 #include "libos-runtime/host/modules.hpp"
+#include "libos-runtime/host/private_state.hpp"
 #include "libos-runtime/host/stack_impl.hpp"
 #include "libos-runtime/host/sweep.hpp"
 #include "toolkit/base/assert.hpp"
@@ -313,11 +314,23 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   ++impl_->generations[name];
   plugin.given = parameters;
   impl_->plugins.push_back(std::move(owned));
+  std::optional<PrivateState> kept;
+  if (options.state == StatePolicy::kKeep) {
+    Result<PrivateState> state = fail(ENODATA, "not read");
+    beside_the_stack(*this, [&] { state = private_state(old->file, plugin.file); });
+    if (state) {
+      kept = std::move(*state);
+    } else {
+      report.state_remarks = {fmt::format("private state is initialised: {}", state.error().what())};
+    }
+  }
+  libos_keep keep{};
+  if (kept) keep = {.members = kept->members.data(), .n = std::uint32_t(kept->members.size())};
   libos_swap_report kernel{};
   int err = 0;
   LKM_TRY(auto fiber, spawn("swap", [&] {
             const auto description = describe(plugin, parameters);
-            err = impl_->runtime->kernel().module_swap(&description, 0, &kernel);
+            err = impl_->runtime->kernel().module_swap(&description, kept ? &keep : nullptr, &kernel);
           }));
   if (fiber.join() == FiberEnd::kOopsed) {
     plugin.zombie = true;
@@ -346,6 +359,12 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   report.established = kernel.established;
   report.netns_defaults = kernel.netns_defaults;
   report.zombie = kernel.zombie != 0;
+  report.states_kept = kernel.kept;
+  if (kernel.releases != 0) {
+    report.state_remarks = {"the control has a release(): its private state may own memory, and is initialised"};
+  } else if (kept) {
+    report.state_remarks = std::move(kept->remarks);
+  }
   report.init = nanoseconds(kernel.init_ns);
   report.transfer = nanoseconds(kernel.transfer_ns);
   report.blackout = nanoseconds(kernel.blackout_ns);

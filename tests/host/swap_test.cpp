@@ -119,6 +119,67 @@ TEST_F(ASwap, KeepsTheWindowOfALiveConnection) {
   });
 }
 
+/// As statecc shows it by TCP_CC_INFO.
+struct ControlInfo {
+  std::uint32_t fresh = 0, count = 0;
+  std::int32_t negative = 0;
+  std::uint32_t packed = 0;
+};
+
+ControlInfo control_info(const StackFd& socket) {
+  ControlInfo info;
+  socklen_t size = sizeof(info);
+  EXPECT_EQ(socket.call(SYS_getsockopt, IPPROTO_TCP, TCP_CC_INFO, &info, &size), 0);
+  return info;
+}
+
+TEST_F(ASwap, KeepsPrivateStateMemberByMember) {
+  const auto first = plugin("statecc", 1);
+  const auto second = plugin("statecc", 2);
+  const auto releasing = plugin("statecc", 3);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    auto pair = connect_route(stack, {.control = "statecc"});
+    ASSERT_TRUE(pair) << pair.error().message();
+    for (int i = 0; i < 40; ++i) {
+      char byte = 0;
+      ASSERT_EQ(pair->client.call(SYS_write, &byte, 1), 1);
+      ASSERT_EQ(pair->server.call(SYS_read, &byte, 1), 1);
+      stack.sleep_for(100us);
+    }
+    const auto before = control_info(pair->client);
+    EXPECT_GT(before.count, 1u);
+    EXPECT_EQ(before.negative, -5);
+    EXPECT_EQ(before.packed, 12112u);
+
+    const auto report = stack.swap(second);
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->method, SwapMethod::kMoved);
+    EXPECT_EQ(report->states_kept, 2u);
+    std::string remarks;
+    for (const auto& remark : report->state_remarks) remarks += remark + "\n";
+    for (const char* part : {"'fresh' is new", "'gone' is gone", "'count'", "'negative'"}) {
+      EXPECT_NE(remarks.find(part), std::string::npos) << part << " in: " << remarks;
+    }
+    const auto after = control_info(pair->client);
+    EXPECT_EQ(after.count, before.count);
+    EXPECT_EQ(after.negative, -5) << "with its sign in the wider member";
+    EXPECT_EQ(after.packed, before.packed) << "bit fields and arrays";
+    EXPECT_EQ(after.fresh, 77u) << "what is new is as init() makes it";
+
+    // Memory that a control allocated is freed by release(): nothing of such state can be carried over.
+    const auto released = stack.swap(releasing, {.state = StatePolicy::kKeep, .parameters = ""});
+    ASSERT_TRUE(released) << released.error().message();
+    EXPECT_EQ(control_info(pair->client).fresh, 77u);
+    const auto anew = stack.swap(first);
+    ASSERT_TRUE(anew) << anew.error().message();
+    EXPECT_EQ(anew->states_kept, 0u);
+    ASSERT_EQ(anew->state_remarks.size(), 1u);
+    EXPECT_NE(anew->state_remarks[0].find("release()"), std::string::npos);
+    EXPECT_EQ(control_info(pair->client).count, 1u);
+  });
+}
+
 TEST_F(ASwap, WithAFailingInitKeepsTheOldGeneration) {
   const auto first = plugin("swapcc", 1);
   const auto failing = plugin("swapcc", 3);

@@ -184,6 +184,8 @@ Json to_json(const SwapReport& report) {
           {"init_changed", report.init_changed},
           {"variables_kept", report.variables_kept},
           {"builds_mapped", report.builds_mapped},
+          {"states_kept", report.states_kept},
+          {"state_remarks", report.state_remarks},
           {"check_ns", report.check.count()},
           {"quiesce_ns", report.quiesce.count()},
           {"from_generation", report.from_generation},

@@ -27,14 +27,19 @@ std::string swap_summary(const nlohmann::json& report) {
       format_duration(std::chrono::nanoseconds(report.value("blackout_ns", std::int64_t{0}))));
   if (method == "renewed") return text + "in place, all state kept";
   if (method == "reloaded") return text + "unloaded and loaded again, nothing used it";
-  return text + fmt::format("{} socket{} moved ({} connected)", sockets, sockets == 1 ? "" : "s",
-                            report.value("established", 0u));
+  text += fmt::format("{} socket{} moved ({} connected)", sockets, sockets == 1 ? "" : "s",
+                      report.value("established", 0u));
+  const unsigned kept = report.value("states_kept", 0u);
+  return kept == 0 ? text : text + fmt::format(", private state of {} kept", kept);
 }
 
 std::vector<std::string> swap_remarks(const nlohmann::json& report) {
   std::vector<std::string> remarks;
   if (const std::string why = report.value("not_in_place", ""); !why.empty()) {
     remarks.push_back("it " + why);
+  }
+  for (const auto& remark : report.value("state_remarks", std::vector<std::string>())) {
+    remarks.push_back(remark);
   }
   if (report.value("init_changed", false)) {
     remarks.emplace_back("its init is another one, and has not run: unload and load the module for that");

@@ -51,7 +51,7 @@ void __noreturn libos_fault(struct libos_fault *fault);
 
 /* plugin/ */
 int libos_module_load(const struct libos_plugin *plugin);
-int libos_module_swap(const struct libos_plugin *plugin, unsigned int flags,
+int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep *keep,
 		      struct libos_swap_report *report);
 int libos_module_renew(const struct libos_plugin *plugin, const struct libos_renewal *renewal);
 void libos_stacks(void (*visit)(void *cookie, void *low, void *high), void *cookie);

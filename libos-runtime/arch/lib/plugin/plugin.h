@@ -40,7 +40,8 @@ int libos_module_rename(struct module *mod, const char *name);
  */
 bool libos_cc_owned(struct module *mod);
 void libos_cc_begin(struct module *from);
-int libos_cc_commit(struct module *to, struct libos_swap_report *report);
+int libos_cc_commit(struct module *to, const struct libos_keep *keep,
+		    struct libos_swap_report *report);
 void libos_cc_abort(void);
 
 #endif

@@ -113,7 +113,7 @@ static void step_back(struct module *mod, const struct aside *aside)
 }
 
 static int replace_cc(const struct libos_plugin *plugin, struct module *from,
-		      struct libos_swap_report *report)
+		      const struct libos_keep *keep, struct libos_swap_report *report)
 {
 	struct module *to;
 	u64 start;
@@ -127,7 +127,7 @@ static int replace_cc(const struct libos_plugin *plugin, struct module *from,
 	err = libos_plugin_load(plugin, &to);
 	report->init_ns = libos_boot->host_ns() - start;
 	if (!err) {
-		err = libos_cc_commit(to, report);
+		err = libos_cc_commit(to, keep, report);
 		if (err)
 			sys_delete_module((const char __user *)swap.name, O_NONBLOCK);
 	}
@@ -150,7 +150,7 @@ static int replace_cc(const struct libos_plugin *plugin, struct module *from,
 	return 0;
 }
 
-int libos_module_swap(const struct libos_plugin *plugin, unsigned int flags,
+int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep *keep,
 		      struct libos_swap_report *report)
 {
 	const char *name = libos_plugin_name(plugin);
@@ -173,7 +173,6 @@ int libos_module_swap(const struct libos_plugin *plugin, unsigned int flags,
 		goto out;
 	}
 
-	memset(report, 0, sizeof(*report));
 	/* Other kinds have no adapter: the host may unload and load them while they are idle. */
 	if (!libos_cc_owned(from)) {
 		err = -EOPNOTSUPP;
@@ -185,7 +184,7 @@ int libos_module_swap(const struct libos_plugin *plugin, unsigned int flags,
 	swap.longest_ns = 0;
 	swap.since_ns = libos_boot->host_ns();
 	swap.task = current;
-	err = replace_cc(plugin, from, report);
+	err = replace_cc(plugin, from, keep, report);
 	report->blackout_ns = max(swap.longest_ns, libos_boot->host_ns() - swap.since_ns);
 	swap.task = NULL;
 out:

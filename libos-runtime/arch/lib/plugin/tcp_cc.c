@@ -7,6 +7,7 @@
  * ops take the old ones' place in the list in one step (tcp_update_congestion_control()), every socket
  * moves, and the old module's own exit may "unregister" what is already gone.
  */
+#include <linux/bitops.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -149,8 +150,47 @@ void libos_cc_abort(void)
 
 struct move {
 	const struct tcp_congestion_ops *from, *to;
+	const struct libos_keep *keep; /* NULL: the new init() starts from scratch */
 	struct libos_swap_report *report;
 };
+
+#define PRIV_BITS (ICSK_CA_PRIV_SIZE * 8)
+
+static u64 get_bits(const u8 *from, unsigned int bit, unsigned int bits)
+{
+	u64 value = 0;
+
+	for (unsigned int i = 0; i < bits; i++, bit++)
+		value |= (u64)(from[bit / 8] >> bit % 8 & 1) << i;
+	return value;
+}
+
+static void put_bits(u8 *to, unsigned int bit, unsigned int bits, u64 value)
+{
+	for (unsigned int i = 0; i < bits; i++, bit++) {
+		to[bit / 8] &= ~(1 << bit % 8);
+		to[bit / 8] |= (value >> i & 1) << bit % 8;
+	}
+}
+
+/* Arrays and structures keep their size; an integer gets the other width with its value. */
+static void keep_member(u8 *to, const u8 *from, const struct libos_member *m)
+{
+	u64 value;
+
+	if (m->from_bit + m->from_bits > PRIV_BITS || m->to_bit + m->to_bits > PRIV_BITS)
+		return;
+	if (m->from_bits == m->to_bits && !(m->from_bit % 8) && !(m->to_bit % 8) && !(m->to_bits % 8)) {
+		memcpy(to + m->to_bit / 8, from + m->from_bit / 8, m->to_bits / 8);
+		return;
+	}
+	if (m->from_bits > 64 || m->to_bits > 64)
+		return;
+	value = get_bits(from, m->from_bit, m->from_bits);
+	if (m->is_signed)
+		value = sign_extend64(value, m->from_bits - 1);
+	put_bits(to, m->to_bit, m->to_bits, value);
+}
 
 /*
  * Moves one socket, as tcp_reinit_congestion_control() would, but what the connection has learned
@@ -163,6 +203,7 @@ static void move_socket(struct sock *sk, void *arg)
 	struct tcp_sock *tp = tcp_sk(sk);
 	u32 cwnd, cwnd_cnt, ssthresh, prior_ssthresh;
 	unsigned long pacing_rate;
+	u8 state[ICSK_CA_PRIV_SIZE];
 
 	if (!sk_is_tcp(sk) || icsk->icsk_ca_ops != move->from)
 		return;
@@ -175,6 +216,7 @@ static void move_socket(struct sock *sk, void *arg)
 	if (icsk->icsk_ca_initialized && move->from->release)
 		move->from->release(sk);
 	WRITE_ONCE(icsk->icsk_ca_ops, move->to);
+	memcpy(state, icsk->icsk_ca_priv, sizeof(state));
 	memset(icsk->icsk_ca_priv, 0, sizeof(icsk->icsk_ca_priv));
 	if (icsk->icsk_ca_initialized) {
 		move->report->established++;
@@ -189,6 +231,11 @@ static void move_socket(struct sock *sk, void *arg)
 		tp->snd_ssthresh = ssthresh;
 		tp->prior_ssthresh = prior_ssthresh;
 		WRITE_ONCE(sk->sk_pacing_rate, pacing_rate);
+		if (move->keep) {
+			for (u32 i = 0; i < move->keep->n; i++)
+				keep_member((u8 *)icsk->icsk_ca_priv, state, &move->keep->members[i]);
+			move->report->kept++;
+		}
 	} else if (move->to->flags & TCP_CONG_NEEDS_ECN) {
 		INET_ECN_xmit(sk);
 	} else {
@@ -214,19 +261,25 @@ static void move_defaults(const struct move *move)
 	up_read(&net_rwsem);
 }
 
-int libos_cc_commit(struct module *to, struct libos_swap_report *report)
+int libos_cc_commit(struct module *to, const struct libos_keep *keep,
+		    struct libos_swap_report *report)
 {
 	struct cc *cc;
 	int err = 0;
 
 	mutex_lock(&registrations_lock);
 	list_for_each_entry(cc, &registrations, node) {
-		struct move move = { .to = cc->ops, .report = report };
+		struct move move = { .to = cc->ops, .keep = keep, .report = report };
 		u64 start;
 
 		if (cc->state != CC_HELD || cc->ops->owner != to)
 			continue;
 		move.from = cc->predecessor->ops;
+		/* Its state may own memory, which release() frees and init() allocates. */
+		if (keep && (move.from->release || move.to->release)) {
+			move.keep = NULL;
+			report->releases = 1;
+		}
 		cc->ops->flags |= move.from->flags & TCP_CONG_NON_RESTRICTED;
 		err = tcp_update_congestion_control(cc->ops, cc->predecessor->ops);
 		if (err)
