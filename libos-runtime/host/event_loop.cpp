@@ -18,16 +18,29 @@ static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLERR == EPOLLERR &&
 
 Result<EventLoop> EventLoop::create() {
   EventLoop loop;
-  loop.epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
-  if (!loop.epoll_) return fail(errno, "epoll_create1");
-  loop.kick_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!loop.kick_) return fail(errno, "eventfd");
-  // Edge-triggered: each write wakes once, and nobody has to read it.
-  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.fd = loop.kick_.get()}};
-  if (::epoll_ctl(loop.epoll_.get(), EPOLL_CTL_ADD, loop.kick_.get(), &event) < 0) {
-    return fail(errno, "epoll_ctl");
-  }
+  LKM_CHECK(loop.open());
   return loop;
+}
+
+Result<void> EventLoop::open() {
+  epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) return fail(errno, "epoll_create1");
+  kick_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!kick_) return fail(errno, "eventfd");
+  // Edge-triggered: each write wakes once, and nobody has to read it.
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.fd = kick_.get()}};
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, kick_.get(), &event) < 0) return fail(errno, "epoll_ctl");
+  return {};
+}
+
+Result<void> EventLoop::renew() {
+  LKM_CHECK(open());
+  count_->store(0, std::memory_order_relaxed);
+  for (const auto& [fd, entry] : entries_) {
+    // One that cannot be waited for any more is for its waiter to find out.
+    (void)arm(fd, entry);
+  }
+  return {};
 }
 
 Result<void> EventLoop::arm(int fd, const Entry& entry) {

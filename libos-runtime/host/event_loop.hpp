@@ -51,6 +51,8 @@ class EventLoop {
   /// From now on the calling thread gets SIGIO when a descriptor that a fiber waits for becomes ready, so
   /// that it need not look while it is busy. For sockets and devices; other files have no such signal.
   void ring_this_thread();
+  /// In a copy of the process: another epoll set, which the original does not share, with all that is waited for.
+  Result<void> renew();
 
  private:
   struct Entry {
@@ -60,6 +62,7 @@ class EventLoop {
   };
 
   EventLoop() = default;
+  Result<void> open();
   Result<void> arm(int fd, const Entry& entry);
   void ring_for(int fd) const;
   int poll(std::array<epoll_event, 64>& events, std::uint64_t timeout_ns);

@@ -188,6 +188,11 @@ Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::stri
   ++impl_->capturing;
   impl_->captured_log.clear();
   const auto stop_capturing = defer([&] { --impl_->capturing; });
+  // An oops of an init is contained, and no reason to give up what another module's probation protects.
+  if (impl_->panic_on_oops) LKM_CHECK(sysctl("kernel.panic_on_oops", "0"));
+  const auto panic_again = defer([&] {
+    if (impl_->panic_on_oops) (void)sysctl("kernel.panic_on_oops", "1");
+  });
   LKM_TRY(auto fiber, spawn("insmod", [&] {
             const auto description = describe(plugin, parameters);
             err = impl_->runtime->kernel().module_load(&description);

@@ -31,6 +31,8 @@ constexpr std::uint64_t kNever = UINT64_MAX;
 constexpr std::uint64_t kTickNs = 1'000'000;
 constexpr std::size_t kBootStack = 64 * 1024;
 constexpr std::size_t kFiberStack = 256 * 1024;  // FIBER_STACK_SIZE of arch/lib
+/// Ticks without an interrupt after which the stack is stalled, when there is a snapshot to go back to.
+constexpr std::uint32_t kStallTicks = 1000;
 /// In virtual time, after how many jumps to look at host descriptors.
 constexpr unsigned kVirtualTurns = 64;
 
@@ -65,6 +67,7 @@ struct Runtime::Callbacks {
     if (g_runtime->options_.console) g_runtime->options_.console(line);
   }
   [[noreturn]] static void halt(int panicked) noexcept {
+    if (panicked != 0 && g_runtime->snapshot_.there()) g_runtime->snapshot_.resume(g_runtime->panic_);
     g_runtime->leave(panicked != 0);
     __builtin_unreachable();
   }
@@ -108,7 +111,10 @@ struct Runtime::Callbacks {
     if (g_runtime == nullptr || !g_runtime->on_fiber()) return {};
     return {true, g_runtime->entry_->stack()};
   }
-  static void tick(int) { raise(1u << LIBOS_IRQ_TIMER | 1u << LIBOS_IRQ_HOST); }
+  static void tick(int) {
+    raise(1u << LIBOS_IRQ_TIMER | 1u << LIBOS_IRQ_HOST);
+    g_runtime->watch_for_a_stall();
+  }
   static void ring(int) { raise(1u << LIBOS_IRQ_HOST); }
   static void init(void*) noexcept { g_runtime->pid1(); }
   static void fiber(void* cookie) noexcept { static_cast<FiberBody*>(cookie)->run(); }
@@ -223,6 +229,28 @@ bool Runtime::on_fiber() const {
   // Another thread may become or cease to be the carrier meanwhile, but this one cannot.
   return t_carrier != nullptr && t_carrier == carrier_.load(std::memory_order_relaxed) &&
          token_.load(std::memory_order_relaxed) == Token::kTaken;
+}
+
+Result<Snapshot::Side> Runtime::take_snapshot() {
+  if (threads_) return fail(EOPNOTSUPP, "a snapshot of a stack in embedded mode");
+  LKM_TRY(const auto side, snapshot_.take());
+  ticks_without_interrupt_ = 0;
+  if (side == Snapshot::Side::kCopy) {
+    // A process's own: its timers, and what it waits for.
+    tick_made_ = tick_on_ = false;
+    if (!clock_.is_virtual()) arm_tick(true);
+    LKM_CHECK(events_.renew());
+    if (options_.on_resume) options_.on_resume(snapshot_.why());
+  }
+  return side;
+}
+
+/// In the signal handler of the tick: code that takes no interrupt for so long loops for ever.
+void Runtime::watch_for_a_stall() {
+  if (!snapshot_.there()) return;
+  if (++ticks_without_interrupt_ >= kStallTicks) {
+    snapshot_.resume("it was stalled: no interrupt was taken for a second");
+  }
 }
 
 std::vector<std::span<std::byte>> Runtime::memory() const {
@@ -353,6 +381,7 @@ void Runtime::idle() {
 }
 
 void Runtime::interrupt() {
+  ticks_without_interrupt_ = 0;
   admit_calls();
   events_.deliver([this](libos_task* task) { entry_->unpark(task); });
 }

@@ -40,6 +40,7 @@
 #include "libos-runtime/host/fiber_stacks.hpp"
 #include "libos-runtime/host/random.hpp"
 #include "libos-runtime/host/sanitizer.hpp"
+#include "libos-runtime/host/snapshot.hpp"
 #include "libos-runtime/host/stack.hpp"
 #include "toolkit/base/mapping.hpp"
 
@@ -110,6 +111,11 @@ class Runtime {
 
   /// Where the kernel keeps its data: the pool and its own variables.
   [[nodiscard]] std::vector<std::span<std::byte>> memory() const;
+  /// On a fiber: see Snapshot::take(). In the copy everything is as it was, but for host time. EOPNOTSUPP in a
+  /// stack with other threads, which a copy would lack.
+  Result<Snapshot::Side> take_snapshot();
+  Snapshot& snapshot() { return snapshot_; }
+
   /// Plugin handles whose modules the kernel has freed; the caller unmaps them.
   std::vector<void*> take_freed_plugins();
 
@@ -155,6 +161,7 @@ class Runtime {
   void idle();
   void interrupt();
   void arm_tick(bool on);
+  void watch_for_a_stall();
 
   Stack::Options options_;
   StackClock clock_;
@@ -183,6 +190,8 @@ class Runtime {
   std::mutex carriers_mutex_;
   std::vector<std::unique_ptr<Carrier>> carriers_;
 
+  Snapshot snapshot_;
+  std::uint32_t ticks_without_interrupt_ = 0;  ///< while there is a snapshot
   timer_t tick_{};
   bool tick_made_ = false;
   bool tick_on_ = false;

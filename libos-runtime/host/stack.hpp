@@ -79,6 +79,10 @@ enum class StatePolicy {
 
 struct SwapOptions {
   StatePolicy state = StatePolicy::kKeep;
+  /// Takes a copy of the stack before the swap, and goes on in it if the stack dies or stalls within the probation:
+  /// nothing inside of it is lost then. Costs a fork(2) of the process. Not in embedded mode.
+  bool snapshot = false;
+  std::chrono::milliseconds probation{3000};
   /// Parameters of the new generation. Those not named here keep the old generation's value, if the user
   /// had given or changed it; else the new source's default counts.
   std::string parameters;
@@ -108,6 +112,7 @@ struct SwapReport {
   std::vector<std::string> state_remarks;  ///< what of the private state is not as it was, a line a member
   unsigned netns_defaults = 0;  ///< network namespaces whose default control moved
   bool zombie = false;          ///< the old code could not be unmapped yet; ls shows it
+  std::chrono::nanoseconds snapshot{};  ///< taking the copy; a pause of its own
   std::chrono::nanoseconds map{};       ///< dlopen and checks, beside the running stack
   std::chrono::nanoseconds check{};     ///< comparing the builds, beside the running stack
   std::chrono::nanoseconds quiesce{};   ///< until nobody was inside the old code
@@ -153,6 +158,8 @@ class Stack {
     std::string cmdline;            ///< appended to the kernel command line
     /// Kernel log text as it is printed; default: kept, readable by dmesg (/dev/kmsg) only.
     std::function<void(std::string_view)> console;
+    /// The stack died and goes on from a snapshot, in another process than before; told why.
+    std::function<void(const std::string& why)> on_resume;
   };
 
   /// Boots on the calling thread, runs `main` as a fiber, shuts the stack down when it returns, and
@@ -261,6 +268,7 @@ class Stack {
   Result<void> renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& report);
   void retire_builds(const LoadedPlugin& current, SwapReport& report);
   void sweep_memory(Sweep& sweep, const LoadedPlugin& old, SwapReport& report);
+  Result<SwapReport> swap_guarded(const std::filesystem::path& plugin, const SwapOptions& options);
   Result<SwapReport> swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
                                const std::string& parameters, SwapReport report);
   Result<std::vector<ModuleInfo>> modules_on_fiber();

@@ -69,6 +69,8 @@ struct Stack::Impl {
   /// Renewals that interrupt tasks. Who was interrupted stays outside of the module until they are done, or
   /// it would be back in there at once.
   std::atomic<int> interrupting{0};
+  unsigned probations = 0;         ///< that have begun
+  std::optional<std::string> panic_on_oops;  ///< the user's, during a probation
 
   LoadedPlugin* find(const std::string& name);
   void unmap_freed();

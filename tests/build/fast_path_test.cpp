@@ -320,7 +320,7 @@ TEST_F(FastPathTest, BelievesKbuildWhenItDisagrees) {
   ASSERT_TRUE(fast.fast) << fast.why_full;
   const auto verdict = judge(build, fast);
   EXPECT_EQ(verdict.kind, Verdict::Kind::kDisagrees);
-  EXPECT_EQ(verdict.differences, Names{"first: section .data"});
+  EXPECT_EQ(verdict.differences, Names{"first: section .data.value"});
   EXPECT_NE(verdict.kbuild.modules.at(0).plugin, fast.modules.at(0).plugin);
   // Once bitten …
   prepare(build);

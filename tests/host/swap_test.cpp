@@ -41,7 +41,7 @@ std::string parameter(Stack& stack, const std::string& name) {
 }
 
 /// The sockets are moved, whether or not the module could go on in place.
-const SwapOptions kMove{.state = StatePolicy::kReinit, .parameters = ""};
+const SwapOptions kMove{.state = StatePolicy::kReinit};
 
 class ASwap : public HostTest {};
 
@@ -168,7 +168,7 @@ TEST_F(ASwap, KeepsPrivateStateMemberByMember) {
     EXPECT_EQ(after.fresh, 77u) << "what is new is as init() makes it";
 
     // Memory that a control allocated is freed by release(): nothing of such state can be carried over.
-    const auto released = stack.swap(releasing, {.state = StatePolicy::kKeep, .parameters = ""});
+    const auto released = stack.swap(releasing, {.state = StatePolicy::kKeep});
     ASSERT_TRUE(released) << released.error().message();
     EXPECT_EQ(control_info(pair->client).fresh, 77u);
     const auto anew = stack.swap(first);

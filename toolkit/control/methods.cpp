@@ -97,7 +97,9 @@ void add_modules(Server& server, Stack& stack) {
         LKM_TRY(auto parameters, string_param(call.params(), "parameters", ""));
         LKM_TRY(const auto state, string_param(call.params(), "state", "keep"));
         LKM_TRY(const auto policy, state_policy(state));
-        const auto report = stack.swap(plugin, {.state = policy, .parameters = std::move(parameters)});
+        const auto report = stack.swap(plugin, {.state = policy,
+                                                .snapshot = call.params().value("snapshot", false),
+                                                .parameters = std::move(parameters)});
         if (!report) return without_log(report.error());
         return to_json(*report);
       },
@@ -186,6 +188,7 @@ Json to_json(const SwapReport& report) {
           {"builds_mapped", report.builds_mapped},
           {"states_kept", report.states_kept},
           {"state_remarks", report.state_remarks},
+          {"snapshot_ns", report.snapshot.count()},
           {"check_ns", report.check.count()},
           {"quiesce_ns", report.quiesce.count()},
           {"from_generation", report.from_generation},

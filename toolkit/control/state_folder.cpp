@@ -145,11 +145,7 @@ Result<UniqueFd> StateFolder::claim() const {
     return fail_hint(EBUSY, fmt::format("lkm-run down --name {}", name_),
                      "stack '{}' is up already (pid {})", name_, owner().value_or(0));
   }
-  const std::string pid = fmt::format("{}\n", ::getpid());
-  if (::ftruncate(locked->get(), 0) != 0 ||
-      ::pwrite(locked->get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
-    return fail(errno, "write '{}'", (path_ / "pid").string());
-  }
+  LKM_CHECK(write_pid(*locked));
 
   // Whoever had the folder before is dead: the lock is ours.
   LKM_CHECK(clean_mount());
@@ -160,6 +156,23 @@ Result<UniqueFd> StateFolder::claim() const {
   LKM_CHECK(make_private(mount()));
   LKM_CHECK(make_private(plugins()));
   return locked;
+}
+
+Result<void> StateFolder::write_pid(const UniqueFd& file) const {
+  const std::string pid = fmt::format("{}\n", ::getpid());
+  if (::ftruncate(file.get(), 0) != 0 ||
+      ::pwrite(file.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+    return fail(errno, "write '{}'", (path_ / "pid").string());
+  }
+  return {};
+}
+
+Result<void> StateFolder::take_over(const UniqueFd& claimed) const {
+  struct flock lock = write_lock();
+  if (::fcntl(claimed.get(), F_SETLK, &lock) != 0) {
+    return fail(errno, "lock '{}'", (path_ / "pid").string());
+  }
+  return write_pid(claimed);
 }
 
 Result<void> StateFolder::remove() const {

@@ -53,6 +53,8 @@ class StateFolder {
   /// stack left (socket, stale mount, plugins) is removed first.
   /// Errors: EBUSY when a live stack has the name; EPERM when somebody else owns the folder.
   [[nodiscard]] Result<UniqueFd> claim() const;
+  /// For a stack that goes on in another process than claim() was called in: the lock and the pid are its own now.
+  Result<void> take_over(const UniqueFd& claimed) const;
   /// Removes what a dead stack left: its mount, then the folder.
   /// Errors: EBUSY when it lives or the mount is in use.
   [[nodiscard]] Result<void> remove() const;
@@ -61,6 +63,7 @@ class StateFolder {
   StateFolder(std::string name, std::filesystem::path path)
       : name_(std::move(name)), path_(std::move(path)) {}
   [[nodiscard]] Result<void> clean_mount() const;
+  [[nodiscard]] Result<void> write_pid(const UniqueFd& file) const;
 
   std::string name_;
   std::filesystem::path path_;

@@ -57,6 +57,9 @@ Result<int> run_daemon(const DaemonOptions& options, const std::function<void(co
     if (options.echo_log) (void)!::write(STDERR_FILENO, text.data(), text.size());
   };
 
+  // Whoever died before us held the lock; the folder is ours as it is.
+  stack_options.on_resume = [&](const std::string&) { (void)options.folder.take_over(lock); };
+
   std::optional<Error> error;
   LKM_TRY(const int signal, Stack::run(stack_options, [&](Stack& stack) {
             auto ended = serve(stack, options, interrupt, ready);

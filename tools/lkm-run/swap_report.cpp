@@ -12,7 +12,8 @@ struct Reported {
   const char* field;
 };
 constexpr Reported kReported[] = {
-    {"load", "load_ns"},         {"load", "map_ns"},          {"init", "init_ns"},
+    {"snapshot", "snapshot_ns"}, {"load", "load_ns"},         {"load", "map_ns"},
+    {"compare", "check_ns"},     {"init", "init_ns"},
     {"quiesce", "quiesce_ns"},   {"blackout", "blackout_ns"}, {"transfer", "transfer_ns"},
     {"retire", "retire_ns"},
 };

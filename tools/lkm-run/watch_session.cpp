@@ -238,7 +238,9 @@ Result<std::optional<WatchSession::Went>> WatchSession::put(control::Client& cli
   if (loaded->value("build_id", "") == plugin.build_id) return std::nullopt;
   // Parameters were given to load(); from then on the live values count.
   LKM_TRY(Json report, call(client, terminal_, "swap",
-                            {{"plugin", plugin.path.string()}, {"state", settings_.state}}));
+                            {{"plugin", plugin.path.string()},
+                             {"state", settings_.state},
+                             {"snapshot", settings_.snapshot}}));
   serving_ = fmt::format("{}@{}", plugin.name, report.value("to_generation", 0u));
   builds_mapped_ = report.value("builds_mapped", std::size_t{1});
   return Went{false, std::move(report)};

@@ -23,6 +23,7 @@ namespace lkm::cli {
 struct WatchSettings {
   std::string parameters;    ///< of the first load
   std::string state;         ///< of the swaps from now on: "keep" or "reinit"
+  bool snapshot = true;      ///< take a copy of the stack before each swap, to go back to if it dies
   std::string check;         ///< the command of --exec; empty for none
   bool fold = false;         ///< show the first complaint of a build, and keep the rest in `output`
   std::string output;        ///< the tools' and the check's last words, as far as they were folded

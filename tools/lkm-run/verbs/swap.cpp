@@ -23,7 +23,7 @@ const Json* same_build(const Json& modules, const Plugin& plugin) {
 
 // Puts the plugins in the place of what is loaded. The exit code.
 Result<int> swap_in(control::Client& client, const Made& made, const std::string& parameters,
-                    const std::string& state, Terminal& terminal) {
+                    const std::string& state, bool snapshot, Terminal& terminal) {
   for (const Plugin& plugin : made.plugins) {
     const bool last = &plugin == &made.plugins.back();
     LKM_TRY(const Json loaded, client.call("modules"));
@@ -40,7 +40,8 @@ Result<int> swap_in(control::Client& client, const Made& made, const std::string
     const auto report = call(client, terminal, "swap",
                              {{"plugin", plugin.path.string()},
                               {"parameters", last ? parameters : ""},
-                              {"state", state}});
+                              {"state", state},
+                              {"snapshot", snapshot}});
     if (!report) {
       terminal.error(report.error());
       return report.error().code() == std::errc::connection_reset ? kFailed : kSwapFailed;
@@ -60,7 +61,7 @@ Result<int> swap_in(control::Client& client, const Made& made, const std::string
 
 // Kbuild's word on what was replayed; if it is another one, its build is swapped in.
 Result<int> judge(control::Client& client, Made made, const std::string& operand, const std::string& state,
-                  Terminal& terminal) {
+                  bool snapshot, Terminal& terminal) {
   LKM_TRY(const auto interrupt, Interrupt::block());
   terminal.transient("Kbuild looks it over");
   auto verdict = made.build->judge(made.built, interrupt.fd());
@@ -82,12 +83,13 @@ Result<int> judge(control::Client& client, Made made, const std::string& operand
   terminal.error(verdict_error(*verdict, operand));
   made.plugins = plugins_of(verdict->kbuild);
   made.built = std::move(verdict->kbuild);
-  return swap_in(client, made, "", state, terminal);
+  return swap_in(client, made, "", state, snapshot, terminal);
 }
 
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
   const std::string& what = arguments.operand(0);
   const std::string state = arguments.value("state", "keep");
+  const bool snapshot = !arguments.has("no-snapshot");
   const auto parameters = module_parameters(arguments.operands(), 1);
   if (!parameters) {
     terminal.error(parameters.error());
@@ -103,9 +105,9 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   auto made = make_plugins(what, place, terminal, Speed::kFast);
   if (!made) return explain(terminal, made.error());
   const bool replayed = made->built.fast;
-  LKM_TRY(int code, swap_in(client, *made, *parameters, state, terminal));
+  LKM_TRY(int code, swap_in(client, *made, *parameters, state, snapshot, terminal));
   if (replayed) {
-    LKM_TRY(const int judged, judge(client, std::move(*made), what, state, terminal));
+    LKM_TRY(const int judged, judge(client, std::move(*made), what, state, snapshot, terminal));
     code = std::max(code, judged);
   }
   LKM_TRY(const Json modules, client.call("modules"));
@@ -130,11 +132,14 @@ const Verb kSwap = {
         "the old one serves on, and the exit status is 4.\n\n"
         "After an edit of one source file, what Kbuild did last is replayed, if a watch has prepared it; "
         "Kbuild itself then looks the result over, and if it makes something else, that is swapped in.\n\n"
+        "A copy of the stack is taken first, and kept for three seconds. If the stack dies of the new code in "
+        "that time, or stalls, it goes on in that copy, as it was before the swap.\n\n"
         "The blackout is the longest time in which nothing else in the stack could run.",
     .options = {{.name = "state",
                  .value = "POLICY",
                  .help = "of live objects: keep (default) or reinit",
-                 .choices = {"keep", "reinit"}}},
+                 .choices = {"keep", "reinit"}},
+                {.name = "no-snapshot", .help = "take no copy of the stack to go back to if it dies"}},
     .examples = {{"lkm-run swap ./mycc", "after an edit; lkm-run watch does it at each save"},
                  {"lkm-run swap ./mycc alpha=5", "with another parameter"}},
     .least = 1,

@@ -62,6 +62,7 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   }
   WatchSettings settings{.parameters = *parameters,
                          .state = arguments.value("state", "keep"),
+                         .snapshot = !arguments.has("no-snapshot"),
                          .check = arguments.value("exec"),
                          .fold = false,
                          .output = {}};
@@ -121,6 +122,8 @@ const Verb kWatch = {
         "0, the build before takes its place again. It finds $LKM_RUN_STACK, $LKM_RUN_MODULE, $LKM_RUN_GENERATION "
         "and, where /proc and /sys are mounted, $LKM_RUN_MOUNT. A save while it runs kills it; then there is no "
         "verdict.\n\n"
+        "Before each swap a copy of the stack is taken, and kept for three seconds: if the stack dies or stalls "
+        "in that time, it goes on in the copy, as it was before the swap.\n\n"
         "Sources that do not compile, or a module whose init fails, change nothing: the error is shown "
         "as the compiler or the kernel wrote it, and the old generation serves on. A save while "
         "building is built next. Saves in a burst are built once.\n\n"
@@ -132,6 +135,7 @@ const Verb kWatch = {
                  .value = "POLICY",
                  .help = "of live objects: keep (default) or reinit",
                  .choices = {"keep", "reinit"}},
+                {.name = "no-snapshot", .help = "take no copy of the stack to go back to if it dies"},
                 {.name = "exec", .value = "CMD", .help = "a shell command after each swap; roll back if it fails"}},
     .examples = {{"lkm-run watch mycc", "until Ctrl-C"},
                  {"lkm-run watch mycc alpha=3", "with a module parameter at the first load"},

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A congestion control with generations. VARIANT 1 and 2 work and differ in their defaults; 3 fails in
- * its init, after it has registered; 4 dies there; 5 dies when a parameter is set.
+ * its init, after it has registered; 4 dies there; 5 dies when a parameter is set. 6 to 9 die at the next
+ * acknowledgment: by a bad pointer, by BUG(), in an endless loop, of a stack that is full.
  */
 #include <linux/module.h>
 #include <net/tcp.h>
@@ -31,9 +32,32 @@ static const struct kernel_param_ops hold_ops = {
 };
 module_param_cb(hold, &hold_ops, NULL, 0200);
 
+static int fill_stack(volatile char *above)
+{
+	volatile char room[1024];
+
+	room[0] = above[0];
+	return fill_stack(room) + room[0];
+}
+
+static void cong_avoid(struct sock *sk, u32 ack, u32 acked)
+{
+	char none = 0;
+
+	if (VARIANT == 6)
+		*nowhere = 1;
+	if (VARIANT == 7)
+		BUG();
+	while (VARIANT == 8)
+		cpu_relax();
+	if (VARIANT == 9)
+		fill_stack(&none);
+	tcp_reno_cong_avoid(sk, ack, acked);
+}
+
 static struct tcp_congestion_ops swapcc __read_mostly = {
 	.ssthresh = tcp_reno_ssthresh,
-	.cong_avoid = tcp_reno_cong_avoid,
+	.cong_avoid = cong_avoid,
 	.undo_cwnd = tcp_reno_undo_cwnd,
 	.owner = THIS_MODULE,
 	.name = "swapcc",
