@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 
+#include <ctime>
 #include <sstream>
 
 #include "tests/host/host_test.hpp"
@@ -240,6 +241,25 @@ TEST_F(ARenewal, EndsWhenItsOwnFiberIsInterrupted) {
     }
     EXPECT_TRUE(swapped);
     waiter->join();
+  });
+}
+
+TEST_F(ARenewal, IsRefusedWhileAKernelThreadOfTheModuleSleepsInIt) {
+  const auto first = plugin("ticker", 1);
+  const auto second = plugin("ticker", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    tell(stack, "thread");
+    stack.sleep_for(2ms);
+    for (int i = 0; i < 2; ++i) {
+      expect_refused(stack.swap(second), EBUSY, {"ticker", "sleep_in_here", "serves on"});
+    }
+    EXPECT_EQ(ticker(stack).step, 1);
+    // The thread sleeps on: it has not been given a signal that it never takes.
+    const auto before = std::clock();
+    stack.sleep_for(200ms);
+    EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 10);
+    ASSERT_TRUE(stack.unload("ticker"));
   });
 }
 

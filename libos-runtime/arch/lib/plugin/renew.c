@@ -53,7 +53,8 @@ static int count_inside(const struct module *mod, bool interrupt, char *who, siz
 		if (!n++)
 			scnprintf(who, len, "%ps, by task %d (%s)", (void *)inside.ip, task_pid_nr(task),
 				  task->comm);
-		if (interrupt)
+		/* A kernel thread never passes the exit of a system call, where the signal is taken. */
+		if (interrupt && !(task->flags & PF_KTHREAD))
 			set_notify_signal(task);
 	}
 	rcu_read_unlock();

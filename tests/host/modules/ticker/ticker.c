@@ -7,6 +7,7 @@
  * VARIANT 1 counts by one, 2 by ten. 3 has a new member in its objects, 4 a new one at their end, 5 a
  * variable more and another init, 6 one parameter more, 7 is 1 with a comment.
  */
+#include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
@@ -94,7 +95,16 @@ static int open(struct inode *inode, struct file *file)
 	return single_open(file, show, NULL);
 }
 
-/* "add N" makes an object; "wait" sleeps in here until "ring". */
+static struct task_struct *thread;
+
+static int sleep_in_here(void *unused)
+{
+	while (!kthread_should_stop())
+		wait_event_interruptible(bell, kthread_should_stop());
+	return 0;
+}
+
+/* "add N" makes an object; "wait" sleeps in here until "ring"; "thread" starts one that always does. */
 static ssize_t write(struct file *file, const char __user *from, size_t len, loff_t *at)
 {
 	char text[16] = "";
@@ -107,6 +117,8 @@ static ssize_t write(struct file *file, const char __user *from, size_t len, lof
 	} else if (!strncmp(text, "wait", 4)) {
 		rung = false;
 		err = wait_event_interruptible(bell, rung);
+	} else if (!strncmp(text, "thread", 6) && !thread) {
+		thread = kthread_run(sleep_in_here, NULL, "ticker");
 	} else if (!strncmp(text, "ring", 4)) {
 		rung = true;
 		wake_up(&bell);
@@ -138,6 +150,8 @@ static void __exit ticker_exit(void)
 {
 	struct object *object, *next;
 
+	if (thread)
+		kthread_stop(thread);
 	timer_delete_sync(&timer);
 	remove_proc_entry("ticker", NULL);
 	list_for_each_entry_safe(object, next, &objects, node)
