@@ -118,6 +118,24 @@ void expect_serves(Stack& stack, const std::string& control) {
   EXPECT_EQ(report.bytes_verified, 100'000u);
 }
 
+std::shared_ptr<Flow> start_flow(Stack& stack, const std::string& control, const std::string& netns) {
+  FlowSpec spec;
+  spec.route = {.client = netns, .server = netns, .control = control};
+  auto flow = Flow::start(stack, spec);
+  EXPECT_TRUE(flow) << flow.error().message();
+  return flow ? *flow : nullptr;
+}
+
+void expect_intact(Stack& stack, Flow& flow, const std::string& control) {
+  flow.stop();
+  EXPECT_TRUE(flow.wait(stack.now() + 20s));
+  const auto report = flow.report();
+  EXPECT_EQ(report.state, FlowState::kDone) << report.error;
+  EXPECT_GT(report.bytes_verified, 0u);
+  EXPECT_EQ(report.bytes_verified, report.bytes_sent);
+  EXPECT_EQ(report.client_control, control);
+}
+
 std::string module_line(Stack& stack, const std::string& name) {
   std::istringstream lines(stack.read_file("/proc/modules").value());
   for (std::string line; std::getline(lines, line);) {

@@ -14,6 +14,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@
 
 #include "libos-runtime/host/stack.hpp"
 #include "toolkit/base/temp_dir.hpp"
+#include "toolkit/flow/flow.hpp"
 
 namespace lkm {
 
@@ -52,6 +54,12 @@ class HostTest : public ::testing::Test {
 
 /// Sends and verifies some data over loopback TCP: the stack serves.
 void expect_serves(Stack& stack, const std::string& control = "");
+
+/// A bulk flow over loopback that goes on until it is stopped; nullptr, and the test fails, when it does not start.
+std::shared_ptr<Flow> start_flow(Stack& stack, const std::string& control,
+                                 const std::string& netns = "");
+/// Stops it: every byte must have arrived, by that control.
+void expect_intact(Stack& stack, Flow& flow, const std::string& control);
 
 /// The line of /proc/modules for `name`, or "".
 std::string module_line(Stack& stack, const std::string& name);

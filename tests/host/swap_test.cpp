@@ -17,25 +17,6 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-/// A running bulk flow on the control that is swapped.
-std::shared_ptr<Flow> start_flow(Stack& stack, const std::string& netns = "") {
-  FlowSpec spec;
-  spec.route = {.client = netns, .server = netns, .control = "swapcc"};
-  auto flow = Flow::start(stack, spec);
-  EXPECT_TRUE(flow) << flow.error().message();
-  return flow ? *flow : nullptr;
-}
-
-void expect_intact(Stack& stack, Flow& flow) {
-  flow.stop();
-  EXPECT_TRUE(flow.wait(stack.now() + 20s));
-  const auto report = flow.report();
-  EXPECT_EQ(report.state, FlowState::kDone) << report.error;
-  EXPECT_GT(report.bytes_verified, 0u);
-  EXPECT_EQ(report.bytes_verified, report.bytes_sent);
-  EXPECT_EQ(report.client_control, "swapcc");
-}
-
 std::string parameter(Stack& stack, const std::string& name) {
   return stack.sysctl("/../../sys/module/swapcc/parameters/" + name).value_or("none");
 }
@@ -52,8 +33,8 @@ TEST_F(ASwap, MovesSocketsOfEveryStateAndNamespace) {
     ASSERT_TRUE(stack.load(first));
     ASSERT_TRUE(stack.netns_add("blue"));
     ASSERT_TRUE(stack.sysctl("net.ipv4.tcp_congestion_control", "swapcc"));
-    const auto here = start_flow(stack);
-    const auto there = start_flow(stack, "blue");
+    const auto here = start_flow(stack, "swapcc");
+    const auto there = start_flow(stack, "swapcc", "blue");
     ASSERT_TRUE(here && there);
     const StackFd idle(stack, int(stack.syscall(SYS_socket, AF_INET, SOCK_STREAM, 0)));
     ASSERT_EQ(idle.call(SYS_setsockopt, IPPROTO_TCP, TCP_CONGESTION, "swapcc", 6), 0);
@@ -78,8 +59,8 @@ TEST_F(ASwap, MovesSocketsOfEveryStateAndNamespace) {
     EXPECT_EQ(tcp_state(idle)->cwnd, before->cwnd);
     EXPECT_EQ(stack.sysctl("net.ipv4.tcp_congestion_control").value(), "swapcc");
     stack.sleep_for(20ms);
-    expect_intact(stack, *here);
-    expect_intact(stack, *there);
+    expect_intact(stack, *here, "swapcc");
+    expect_intact(stack, *there, "swapcc");
 
     const auto modules = stack.modules().value();
     ASSERT_EQ(modules.size(), 1u);
@@ -186,7 +167,7 @@ TEST_F(ASwap, WithAFailingInitKeepsTheOldGeneration) {
   const auto second = plugin("swapcc", 2);
   run([&](Stack& stack) {
     ASSERT_TRUE(stack.load(first));
-    const auto flow = start_flow(stack);
+    const auto flow = start_flow(stack, "swapcc");
     ASSERT_TRUE(flow);
     const auto line = module_line(stack, "swapcc");
     for (int i = 0; i < 3; ++i) {
@@ -196,7 +177,7 @@ TEST_F(ASwap, WithAFailingInitKeepsTheOldGeneration) {
     EXPECT_EQ(stack.modules()->size(), 1u);
     EXPECT_EQ(stack.modules()->at(0).generation, 1u);
     EXPECT_EQ(parameter(stack, "alpha"), "1");
-    expect_intact(stack, *flow);
+    expect_intact(stack, *flow, "swapcc");
     EXPECT_TRUE(stack.swap(second));
     EXPECT_EQ(parameter(stack, "alpha"), "2");
     expect_serves(stack, "swapcc");
@@ -210,13 +191,13 @@ TEST_F(ASwap, WithAnInitThatDiesKeepsTheOldGeneration) {
   const auto second = plugin("swapcc", 2);
   run([&](Stack& stack) {
     ASSERT_TRUE(stack.load(first));
-    const auto flow = start_flow(stack);
+    const auto flow = start_flow(stack, "swapcc");
     ASSERT_TRUE(flow);
     const auto line = module_line(stack, "swapcc");
     expect_refused(stack.swap(dying), EFAULT, {"swapcc", "oops", "generation 1 serves on"});
     EXPECT_EQ(module_line(stack, "swapcc"), line);
     expect_refused(stack.swap(dying), EFAULT, {"swapcc"});
-    expect_intact(stack, *flow);
+    expect_intact(stack, *flow, "swapcc");
     const auto report = stack.swap(second);
     ASSERT_TRUE(report) << report.error().message();
     expect_serves(stack, "swapcc");
@@ -316,7 +297,7 @@ TEST_F(ASwap, IsRepeatedTwoHundredTimesUnderAFlowWithoutGrowth) {
       return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
     };
     ASSERT_TRUE(stack.load(first));
-    const auto flow = start_flow(stack);
+    const auto flow = start_flow(stack, "swapcc");
     ASSERT_TRUE(flow);
     std::ptrdiff_t maps_before = 0;
     std::ptrdiff_t descriptors_before = 0;
@@ -333,7 +314,7 @@ TEST_F(ASwap, IsRepeatedTwoHundredTimesUnderAFlowWithoutGrowth) {
     EXPECT_LE(maps(), maps_before + 50);  // call stacks of fibers are kept, plugins are not
     EXPECT_EQ(descriptors(), descriptors_before);
     EXPECT_EQ(stack.modules()->at(0).generation, 201u);
-    expect_intact(stack, *flow);
+    expect_intact(stack, *flow, "swapcc");
   });
 }
 
