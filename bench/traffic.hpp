@@ -75,11 +75,14 @@ double syscall_ns(Calls calls, long rounds) {
   return seconds_since(start) * 1e9 / static_cast<double>(rounds);
 }
 
+/// Size of a socket's buffers, both ways, in bytes as SO_SNDBUF counts; or what autotuning makes of them.
+enum class Buffers : int { kAutotuned = 0, k256KiB = 256 << 10 };
+
 /// A TCP connection over loopback, with kControl at both ends. Closed at the end of the scope.
 template <typename Calls>
 class Loopback {
  public:
-  static Result<Loopback> open(Calls calls) {
+  static Result<Loopback> open(Calls calls, Buffers buffers = Buffers::kAutotuned) {
     Loopback out(calls);
     const auto check = [](long result, const char* what) -> Result<long> {
       if (result < 0) return fail(static_cast<int>(-result), "{}", what);
@@ -96,6 +99,11 @@ class Loopback {
       LKM_CHECK(check(
           calls(SYS_setsockopt, fd, IPPROTO_TCP, TCP_CONGESTION, kControl, std::strlen(kControl)),
           "congestion control cubic"));
+      if (buffers == Buffers::kAutotuned) return fd;
+      for (const int option : {SO_SNDBUF, SO_RCVBUF}) {
+        LKM_CHECK(check(calls(SYS_setsockopt, fd, SOL_SOCKET, option, &buffers, sizeof buffers),
+                        "size of the socket's buffers"));
+      }
       return fd;
     };
     LKM_TRY(out.listener_, socket());
@@ -161,9 +169,9 @@ Result<double> ping_pong_us(Calls calls, Both both, long rounds) {
 
 /// Gbit/s of `bytes` sent by writes of 64 KiB and read by reads of as much.
 template <typename Calls, typename Both>
-Result<double> bulk_gbit_s(Calls calls, Both both, std::size_t bytes) {
+Result<double> bulk_gbit_s(Calls calls, Both both, Buffers buffers, std::size_t bytes) {
   constexpr std::size_t kChunk = 64 << 10;
-  LKM_TRY(auto pair, Loopback<Calls>::open(calls));
+  LKM_TRY(auto pair, Loopback<Calls>::open(calls, buffers));
   std::vector<char> out(kChunk, 'x');
   std::vector<char> in(kChunk);
   std::size_t received = 0;
@@ -197,7 +205,7 @@ struct Compared {
   double theirs = 0;
 };
 struct Measured {
-  Compared syscall_ns, ping_us, bulk_gbit_s;
+  Compared syscall_ns, ping_us, bulk_gbit_s, autotuned_gbit_s;
 };
 
 /// Measures the library, called by `calls` and with two ends run by `both`, and the host's kernel
@@ -209,7 +217,7 @@ Result<Measured> compare(Calls calls, Both both, std::size_t rounds) {
   constexpr std::size_t kBulk = std::size_t{1} << 30;
   const HostCalls host;
   const HostThreads threads;
-  std::vector<double> syscall[2], ping[2], bulk[2];
+  std::vector<double> syscall[2], ping[2], bulk[2], autotuned[2];
   for (std::size_t round = 0; round < rounds; ++round) {
     syscall[0].push_back(syscall_ns(calls, kSyscalls));
     syscall[1].push_back(syscall_ns(host, kSyscalls));
@@ -217,14 +225,17 @@ Result<Measured> compare(Calls calls, Both both, std::size_t rounds) {
     LKM_TRY(const double their_ping, ping_pong_us(host, threads, kPings));
     ping[0].push_back(our_ping);
     ping[1].push_back(their_ping);
-    LKM_TRY(const double our_bulk, bulk_gbit_s(calls, both, kBulk));
-    LKM_TRY(const double their_bulk, bulk_gbit_s(host, threads, kBulk));
-    bulk[0].push_back(our_bulk);
-    bulk[1].push_back(their_bulk);
+    for (const auto& [buffers, rates] : {std::pair{Buffers::k256KiB, bulk}, {Buffers::kAutotuned, autotuned}}) {
+      LKM_TRY(const double ours, bulk_gbit_s(calls, both, buffers, kBulk));
+      LKM_TRY(const double theirs, bulk_gbit_s(host, threads, buffers, kBulk));
+      rates[0].push_back(ours);
+      rates[1].push_back(theirs);
+    }
   }
   return Measured{{median(syscall[0]), median(syscall[1])},
                   {median(ping[0]), median(ping[1])},
-                  {median(bulk[0]), median(bulk[1])}};
+                  {median(bulk[0]), median(bulk[1])},
+                  {median(autotuned[0]), median(autotuned[1])}};
 }
 
 }  // namespace lkm::bench

@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 3
+#define LIBOS_ABI_VERSION 4
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -115,7 +115,10 @@ struct libos_host {
 	void (*plugin_freed)(void *plugin);
 
 	/* -- network devices -- */
-	/* [irq] Sends a frame; on -errno it is dropped. `meta` is zero without vnet headers. */
+	/*
+	 * [irq] Sends a frame; on -errno it is dropped, but with -EAGAIN kept, and the queue stopped until
+	 * netdev_room(). `meta` is zero without vnet headers.
+	 */
 	int (*net_xmit)(void *dev, const struct libos_frame_meta *meta, const struct libos_iov *iov,
 			unsigned int n);
 };
@@ -269,6 +272,8 @@ struct libos_entry {
 	int (*netdev_rx)(struct libos_netdev *dev, const struct libos_frame_meta *meta,
 			 const void *frame, size_t len);
 	void (*netdev_carrier)(struct libos_netdev *dev, int on);
+	/* [irq] The wire takes frames again after -EAGAIN. */
+	void (*netdev_room)(struct libos_netdev *dev);
 };
 
 /* The library exports its table under this name; the host looks it up. */

@@ -22,7 +22,11 @@ constexpr int kBudget = 64;
 }  // namespace
 
 int Device::xmit(const libos_frame_meta* meta, const libos_iov* iov, unsigned n) {
-  return wire->send(*meta, {iov, n});
+  const int err = wire->send(*meta, {iov, n});
+  if (err != -EAGAIN) return err;
+  auto waits = runtime.events().await_room(wire->descriptor(),
+                                           [this] { runtime.kernel().netdev_room(netdev); });
+  return waits ? -EAGAIN : -ENOBUFS;  // nobody would say when to go on: the frame is dropped
 }
 
 bool Device::receive() {
@@ -45,7 +49,9 @@ void Device::ready() {
   runtime.events().unwatch(wire->descriptor());
   runtime.kernel().netdev_carrier(netdev, 0);
   broken = !wire->replug() || !watch();
-  if (!broken) runtime.kernel().netdev_carrier(netdev, wire->connected());
+  if (broken) return;
+  runtime.kernel().netdev_carrier(netdev, wire->connected());
+  runtime.kernel().netdev_room(netdev);  // what the old cable had no room for
 }
 
 Result<void> Stack::add_device(const std::string& name, std::unique_ptr<Wire> wire,

@@ -45,7 +45,7 @@ Result<void> EventLoop::renew() {
 
 Result<void> EventLoop::arm(int fd, const Entry& entry) {
   epoll_event event{.events = EPOLLONESHOT, .data = {.fd = fd}};
-  if (entry.ready) event.events = EPOLLIN;
+  if (entry.ready) event.events = entry.room ? EPOLLIN | EPOLLOUT : EPOLLIN;
   if (entry.in != nullptr) event.events |= unsigned(entry.in->events);
   if (entry.out != nullptr) event.events |= unsigned(entry.out->events);
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) return {};
@@ -106,6 +106,13 @@ Result<void> EventLoop::watch(int fd, std::function<void()> ready) {
   auto armed = arm(fd, entry);
   if (!armed) entries_.erase(fd);
   return armed;
+}
+
+Result<void> EventLoop::await_room(int fd, std::function<void()> room) {
+  const auto it = entries_.find(fd);
+  if (it == entries_.end() || !it->second.ready) return fail(ENOENT, "wait for room in descriptor {}", fd);
+  it->second.room = std::move(room);
+  return arm(fd, it->second);
 }
 
 void EventLoop::unwatch(int fd) {

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 
 #include "toolkit/base/result.hpp"
 #include "toolkit/base/unique_fd.hpp"
@@ -37,13 +38,14 @@ class EventLoop {
   void remove(int fd, Waiter* waiter);
   /// Calls `ready` from interrupt context whenever the descriptor has input. Until unwatch().
   Result<void> watch(int fd, std::function<void()> ready);
+  /// Of a watched descriptor: calls `room` from interrupt context, once, when it can be written to.
+  Result<void> await_room(int fd, std::function<void()> room);
   void unwatch(int fd);
 
   /// Waits at most `timeout_ns` (0: does not wait, UINT64_MAX: for ever) and keeps what came for
   /// deliver(). True when there is something. On one thread only, which need not carry the CPU.
   bool collect(std::uint64_t timeout_ns);
-  /// Interrupt context: unparks the fibers and calls the callbacks for what was collected and for what
-  /// there is besides.
+  /// Interrupt context: unparks the fibers and calls the callbacks for what was collected.
   template <typename Unpark>
   void deliver(Unpark unpark);
   /// Makes a collect() that waits, now or next, return. From any thread or signal handler.
@@ -59,6 +61,7 @@ class EventLoop {
     Waiter* in = nullptr;
     Waiter* out = nullptr;
     std::function<void()> ready;
+    std::function<void()> room;
   };
 
   EventLoop() = default;
@@ -83,10 +86,6 @@ void EventLoop::deliver(Unpark unpark) {
   const int count = count_->load(std::memory_order_acquire);
   for (int i = 0; i < count; ++i) deliver(collected_[std::size_t(i)], unpark);
   if (count > 0) count_->store(0, std::memory_order_release);
-
-  std::array<epoll_event, 64> events;
-  const int n = poll(events, 0);
-  for (int i = 0; i < n; ++i) deliver(events[std::size_t(i)], unpark);
 }
 
 template <typename Unpark>
@@ -96,7 +95,12 @@ void EventLoop::deliver(const epoll_event& event, Unpark unpark) {
   Entry& entry = it->second;
   if (entry.ready) {
     const auto ready = entry.ready;  // it may unwatch itself
-    ready();
+    if ((event.events & EPOLLOUT) != 0 && entry.room) {
+      const auto room = std::exchange(entry.room, nullptr);
+      (void)arm(event.data.fd, entry);
+      room();
+    }
+    if ((event.events & ~EPOLLOUT) != 0) ready();
     return;
   }
   for (Waiter** slot : {&entry.in, &entry.out}) {

@@ -211,7 +211,9 @@ Result<void> Runtime::run(std::function<void()> init) {
   arm_tick(false);
   // Calls that were under way will never be answered.
   for (const std::lock_guard lock(carriers_mutex_); auto& other : carriers_) {
-    if (other->done.load(std::memory_order_seq_cst) == 0) other->answer(-ESHUTDOWN);
+    if (other->done.load(std::memory_order_seq_cst) != 0) continue;
+    other->result = -ESHUTDOWN;
+    other->wake();
   }
   if (panicked_) return fail(ENOTRECOVERABLE, "{}", panic_.empty() ? "kernel panic" : panic_);
   return {};
@@ -292,10 +294,12 @@ void Runtime::enter(Carrier& carrier) {
   lkm_context_switch(&carrier.native, &fiber);
   sanitizer::arrived();
   // Here again: a fiber gave the CPU up. Only now is its stack free for another thread.
+  const auto answered = std::exchange(answered_, {});
   if (token_.load(std::memory_order_relaxed) == Token::kTaken) {
     carrier_ = nullptr;
     token_.store(Token::kFree, std::memory_order_seq_cst);
   }
+  for (Carrier* other : answered) other->wake();
 }
 
 void Runtime::give_up() {
@@ -382,7 +386,11 @@ void Runtime::idle() {
 
 void Runtime::interrupt() {
   ticks_without_interrupt_ = 0;
+  // A carrier that stays long: those who wait for no more than to be woken do not wait for it.
+  for (Carrier* other : std::exchange(answered_, {})) other->wake();
   admit_calls();
+  // With other threads the loop thread looks at the descriptors, and a call that is submitted need not.
+  if (!threads_) events_.collect(0);
   events_.deliver([this](libos_task* task) { entry_->unpark(task); });
 }
 
@@ -553,6 +561,10 @@ void Runtime::admit_calls() {
 void Carrier::answer(long value) {
   result = value;
   number = kNone;
+  g_runtime->answered_.push_back(this);
+}
+
+void Carrier::wake() {
   done.store(1, std::memory_order_release);
   futex_wake(done);
 }

@@ -63,7 +63,8 @@ class Carrier final : public FiberBody {
  public:
   void run() override;
   void ended(bool died) override;
-  void answer(long value);
+  void answer(long value);  ///< under the token; the thread wakes up when the CPU is given up
+  void wake();
 
   Context native;              ///< where the thread goes on when it gives the CPU up
   sanitizer::Bounds bounds;    ///< of the thread's own stack
@@ -165,6 +166,7 @@ class Runtime {
 
   Stack::Options options_;
   StackClock clock_;
+  std::vector<Carrier*> answered_;  ///< threads to wake when the CPU is given up
   EventLoop events_;
   FiberStacks stacks_;
   Mapping pool_;

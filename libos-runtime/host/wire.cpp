@@ -88,7 +88,7 @@ Result<std::unique_ptr<SocketWire>> SocketWire::at(const std::string& path) {
 
 void SocketWire::adopt(UniqueFd socket) {
   fd_ = std::move(socket);
-  // Room for some of the largest frames; the host may grant less, and a full cable drops.
+  // Room for some of the largest frames; the host may grant less, and a full cable stops the queue.
   const int bytes = 4 << 20;
   ::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }

@@ -22,10 +22,10 @@ class Wire {
  public:
   virtual ~Wire() = default;
 
-  /// Sends one frame, Ethernet header first. Runs in interrupt context: it must not block. 0, or -errno when
-  /// the frame is dropped.
+  /// Sends one frame, Ethernet header first. Runs in interrupt context: it must not block. 0; -EAGAIN when
+  /// there is no room, and descriptor() will be writable when there is; another -errno when the frame is dropped.
   virtual int send(const libos_frame_meta& meta, std::span<const libos_iov> frame) = 0;
-  /// Readable when receive() has something.
+  /// Readable when receive() has something, writable when send() has room.
   [[nodiscard]] virtual int descriptor() const = 0;
   /// Takes one frame, without blocking. Its length, 0 when there is none now, -errno when the wire is
   /// broken and will carry no more.

@@ -18,6 +18,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "libos-runtime/host/stack.hpp"
@@ -265,6 +266,79 @@ TEST_F(Devices, WireWithoutMetadataGetsFinishedFramesOfItsMtu) {
   const pid_t server = on_wire<PlainWire>(0, "10.9.0.1/24", serve);
   const pid_t client = on_wire<PlainWire>(1, "10.9.0.2/24", [](Stack& stack) {
     return exchange(stack_calls(stack), false, "10.9.0.1");
+  });
+  let_go();
+  EXPECT_EQ(status_of(client), 0);
+  EXPECT_EQ(status_of(server), 0);
+}
+
+TEST_F(Devices, FullCableStopsTheQueueAndDropsNothing) {
+  constexpr unsigned kFrames = 4000;
+  int full[2];
+  ASSERT_EQ(::pipe2(full, O_CLOEXEC), 0);
+  const pid_t pid = on_cable(0, "10.9.0.1/24", [&](Stack& stack) {
+    unsigned sent = 0;
+    auto sender = stack.spawn("sender", [&] {
+      const long fd = stack.syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0);
+      const int on = 1;
+      stack.syscall(SYS_setsockopt, fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on));
+      const sockaddr_in to = address_of("10.9.0.255");
+      char datagram[1200] = {};
+      for (; sent < kFrames; ++sent) {
+        std::memcpy(datagram, &sent, sizeof(sent));
+        stack.syscall(SYS_sendto, fd, datagram, sizeof(datagram), 0, &to, sizeof(to));
+      }
+    });
+    if (!sender) return complain(sender.error().message());
+    // The cable, the qdisc and the socket's buffer are full when the sender stands still.
+    for (unsigned before = 0;; before = sent) {
+      stack.sleep_for(50ms);
+      if (sent == before && sent > 0) break;
+    }
+    if (sent == kFrames) return complain("the cable is never full");
+    [[maybe_unused]] const auto n = ::write(full[1], "!", 1);
+    sender->join();
+    const auto dropped = counted(stack, "tx_dropped");
+    return dropped == 0 ? 0 : complain(std::to_string(dropped) + " dropped");
+  });
+  ::close(std::exchange(ends_[0], -1));
+  ::close(full[1]);
+  char byte = 0;
+  ASSERT_EQ(::read(full[0], &byte, 1), 1);
+
+  // Metadata, Ethernet, IP and UDP come before the datagram.
+  constexpr std::size_t kHeaders = sizeof(libos_frame_meta) + 14 + 20 + 8;
+  unsigned next = 0;
+  for (char frame[4096]; next < kFrames;) {
+    const ssize_t n = ::recv(ends_[1], frame, sizeof(frame), 0);
+    ASSERT_GT(n, 0);
+    if (n < ssize_t(kHeaders + 1200)) continue;  // neighbour discovery
+    unsigned number = 0;
+    std::memcpy(&number, frame + kHeaders, sizeof(number));
+    ASSERT_EQ(number, next++);
+  }
+  EXPECT_EQ(status_of(pid), 0);
+}
+
+TEST_F(Devices, WorkInEmbeddedMode) {
+  const pid_t server = on_cable(0, "10.9.0.1/24", serve);
+  const pid_t client = in_child([&] {
+    ::close(ends_[0]);
+    auto stack = Stack::boot(options());
+    if (!stack) return complain(stack.error().message());
+    auto added = (*stack)->add_device("eth0", std::make_unique<SocketWire>(UniqueFd(ends_[1])), {});
+    if (!added) return complain(added.error().message());
+    int status = 1;
+    // Netlink and traffic from a thread that is not the one that booted.
+    std::thread([&] {
+      auto net = Rtnl::open(**stack, "");
+      if (!net || !net->addr_add("eth0", *IpPrefix::parse("10.9.0.2/24")) || !net->link_up("eth0")) {
+        complain("set up eth0");
+        return;
+      }
+      status = exchange(stack_calls(**stack), false, "10.9.0.1");
+    }).join();
+    return status;
   });
   let_go();
   EXPECT_EQ(status_of(client), 0);

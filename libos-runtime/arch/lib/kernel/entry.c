@@ -99,6 +99,7 @@ const struct libos_entry libos_entry = {
 	.netdev_del = libos_netdev_del,
 	.netdev_rx = libos_netdev_rx,
 	.netdev_carrier = libos_netdev_carrier,
+	.netdev_room = libos_netdev_room,
 };
 
 /* reboot(2), and panic() with panic=-1, by emergency_restart(), end here. */

@@ -66,6 +66,7 @@ void libos_netdev_del(struct libos_netdev *netdev);
 int libos_netdev_rx(struct libos_netdev *netdev, const struct libos_frame_meta *meta,
 		    const void *frame, size_t len);
 void libos_netdev_carrier(struct libos_netdev *netdev, int on);
+void libos_netdev_room(struct libos_netdev *netdev);
 
 /* switch.S */
 void libos_first_switch(void);

@@ -45,7 +45,11 @@ static netdev_tx_t wire_xmit(struct sk_buff *skb, struct net_device *dev)
 	}
 
 	err = libos_host->net_xmit(wire->cookie, (struct libos_frame_meta *)&meta, iov, n);
-	if (err) { /* a full wire drops, as a full ring does */
+	if (err == -EAGAIN) {
+		netif_stop_queue(dev);
+		return NETDEV_TX_BUSY; /* back into the qdisc */
+	}
+	if (err) {
 		dev->stats.tx_dropped++;
 	} else {
 		dev->stats.tx_packets++;
@@ -190,4 +194,9 @@ void libos_netdev_carrier(struct libos_netdev *netdev, int on)
 		netif_carrier_on(dev);
 	else
 		netif_carrier_off(dev);
+}
+
+void libos_netdev_room(struct libos_netdev *netdev)
+{
+	netif_wake_queue(((struct wire *)netdev)->dev);
 }
