@@ -247,6 +247,16 @@ Result<void> Stack::unload_on_fiber(const std::string& wanted) {
   return fail(int(-err), "unload '{}'", name);
 }
 
+std::vector<SourceLine> Stack::source_lines(std::uintptr_t address) const {
+  for (const auto& plugin : impl_->plugins) {
+    const auto offset = address - plugin->file.bias();
+    if (offset >= plugin->file.mapped_size()) continue;
+    const auto lines = SourceLines::open(plugin->file.bytes(), plugin->file.path().string());
+    return lines ? lines->at(offset) : std::vector<SourceLine>();
+  }
+  return {};
+}
+
 /// /proc/modules has a line per module: name, size, references, "user,user," or "-", state, address.
 Result<std::vector<ModuleInfo>> Stack::modules_on_fiber() {
   LKM_TRY(const auto text, read_file("/proc/modules"));

@@ -29,6 +29,7 @@
 #include <string_view>
 #include <vector>
 
+#include "libos-runtime/host/source_line.hpp"
 #include "toolkit/base/result.hpp"
 #include "toolkit/base/unique_fd.hpp"
 
@@ -246,6 +247,9 @@ class Stack {
   /// Replaces a loaded module by another build of it. On error the old generation serves on.
   Result<SwapReport> swap(const std::filesystem::path& plugin, const SwapOptions& options = {});
   Result<std::vector<ModuleInfo>> modules();
+  /// Where in the source of a mapped plugin, of whatever generation, an address of its code is. As
+  /// SourceLines::at(); empty for any other address.
+  [[nodiscard]] std::vector<SourceLine> source_lines(std::uintptr_t address) const;
 
   // -- about -------------------------------------------------------------------------------------
   [[nodiscard]] const std::string& release() const;  ///< "6.12.117"
