@@ -23,7 +23,7 @@ constexpr const char* kHelp =
     "\n"
     "  --image DIR    the library kernel, as Kbuild/kernel prints it\n"
     "  --source DIR   top of the source tree\n"
-    "  --part NAME    only this one: boot, idle, fibers, threads, modules, rebuild\n"
+    "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, rebuild\n"
     "  --rounds N     of each measurement; the median counts (default 7)\n"
     "  --cpu N        bind to this CPU (default: the first allowed one)\n"
     "  --json         one object a line\n"
@@ -38,7 +38,8 @@ struct Part {
 
 constexpr Part kParts[] = {{"boot", boot_part, true},        {"idle", idle_part, false},
                            {"fibers", fibers_part, false},   {"threads", threads_part, false},
-                           {"modules", modules_part, false}, {"rebuild", rebuild_part, false}};
+                           {"modules", modules_part, false}, {"swaps", swaps_part, false},
+                           {"rebuild", rebuild_part, false}};
 
 Result<void> bind_to(int cpu) {
   cpu_set_t set;

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// Loading, unloading and swapping modules, and the whole way from a saved source to the swap.
+// Loading and unloading modules, and the whole way from a saved source to the swap.
 #include <poll.h>
 #include <sched.h>
 #include <sys/utsname.h>
 
 #include <cstring>
-#include <fstream>
 
+#include "bench/edited_module.hpp"
 #include "bench/parts.hpp"
 #include "bench/traffic.hpp"
 #include "toolkit/base/child.hpp"
-#include "toolkit/base/temp_dir.hpp"
-#include "toolkit/build/module_build.hpp"
-#include "toolkit/flow/flow.hpp"
-#include "toolkit/net/links.hpp"
 #include "toolkit/watch/watcher.hpp"
 
 namespace lkm::bench {
@@ -25,69 +21,6 @@ using std::chrono::steady_clock;
 namespace fs = std::filesystem;
 
 constexpr std::size_t kLoads = 200;
-constexpr std::size_t kFlows = 100;
-constexpr std::size_t kSwaps = 20;
-
-double milliseconds(std::chrono::nanoseconds duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
-}
-
-// A copy of modules/aimd that is edited and built again and again.
-class EditedModule {
- public:
-  static Result<EditedModule> make(const Options& options, bool fast = false) {
-    LKM_TRY(TempDir folder, TempDir::make("lkm-bench-"));
-    const fs::path sources = folder.path() / "aimd";
-    std::error_code error;
-    fs::copy(options.source / "modules" / "aimd", sources, fs::copy_options::recursive, error);
-    if (error) return fail(error.value(), "copy modules/aimd to '{}'", sources.string());
-    LKM_TRY(ModuleBuild build, ModuleBuild::open({.folder = sources,
-                                                  .kernel = options.image,
-                                                  .work = folder.path() / "work",
-                                                  .plugins = folder.path() / "plugins",
-                                                  .linker = options.source / "Kbuild" / "plugin",
-                                                  .compile_commands = false,
-                                                  .fast = fast}));
-    return EditedModule(std::move(folder), std::move(build));
-  }
-
-  /// Saves the source with a difference that reaches the object file.
-  Result<void> save() {
-    std::ofstream file(source(), std::ios::app);
-    file << fmt::format("MODULE_INFO(bench_edit, \"{}\");\n", ++edits_);
-    file.close();
-    if (!file) return fail(EIO, "write '{}'", source().string());
-    return {};
-  }
-  Result<fs::path> build() {
-    LKM_TRY(built_, build_.run());
-    return built_.modules.front().plugin;
-  }
-  /// What lkm-run watch does in the background after a build: the header for the next one, or
-  /// Kbuild's word on this one, which must be that it is the same.
-  Result<void> settle() {
-    if (!built_.fast) {
-      LKM_TRY(const bool prepared, build_.prepare());
-      if (!prepared) return fail(EIO, "the module cannot take the fast path");
-      return {};
-    }
-    LKM_TRY(const Verdict verdict, build_.judge(built_));
-    if (verdict.kind != Verdict::Kind::kAgrees) return fail(EIO, "Kbuild does not agree");
-    return {};
-  }
-  [[nodiscard]] bool fast() const { return built_.fast; }
-  [[nodiscard]] fs::path sources() const { return folder_.path() / "aimd"; }
-
- private:
-  EditedModule(TempDir folder, ModuleBuild build)
-      : folder_(std::move(folder)), build_(std::move(build)) {}
-  [[nodiscard]] fs::path source() const { return sources() / "aimd.c"; }
-
-  TempDir folder_;
-  ModuleBuild build_;
-  BuildResult built_;
-  unsigned edits_ = 0;
-};
 
 Result<Rows> measure_loads(Stack& stack) {
   std::vector<double> loads;
@@ -105,53 +38,6 @@ Result<Rows> measure_loads(Stack& stack) {
                .ours = median(loads),
                .floor = Floor{Floor::Of::kOursAtMost, 0.3}},
               {.name = "unload of it", .unit = "ms", .ours = median(unloads)}};
-}
-
-// Live flows over an emulated link, and a module that all of them use. Each flow must end intact.
-Result<Rows> measure_swaps(Stack& stack, const std::vector<fs::path>& generations) {
-  LKM_CHECK(stack.load(generations.front()));
-  Links links(stack);
-  const LinkSpec path{.a = "client", .b = "server", .rate = 1'000'000'000, .delay = 5ms};
-  LKM_CHECK(links.add(path));
-  std::vector<std::shared_ptr<Flow>> flows;
-  for (std::size_t i = 0; i < kFlows; ++i) {
-    LKM_TRY(auto flow,
-            Flow::start(stack, {.route = {.client = path.a, .server = path.b, .control = "aimd"},
-                                .seed = i}));
-    flows.push_back(std::move(flow));
-  }
-  Rows rows;
-  std::size_t build = 0;
-  for (const StatePolicy policy : {StatePolicy::kKeep, StatePolicy::kReinit}) {
-    const bool keep = policy == StatePolicy::kKeep;
-    std::vector<double> blackouts;
-    for (std::size_t i = 0; i < kSwaps; ++i) {
-      stack.sleep_for(50ms);  // under way, not in step with the swap
-      build = build % (generations.size() - 1) + 1;
-      LKM_TRY(const SwapReport report, stack.swap(generations[build], {.state = policy, .parameters = ""}));
-      if (keep && report.method != SwapMethod::kRenewed)
-        return fail(EIO, "a swap was not in place: {}", report.not_in_place);
-      if (!keep && report.established < 2 * kFlows)
-        return fail(EIO, "a swap moved {} established sockets of {}", report.established, 2 * kFlows);
-      blackouts.push_back(milliseconds(report.blackout));
-    }
-    const std::string way = keep ? "in place" : "sockets moved";
-    rows.push_back({.name = fmt::format("blackout of a swap, {} live flows on it, {}", kFlows, way),
-                    .unit = "ms",
-                    .ours = median(blackouts),
-                    .floor = Floor{Floor::Of::kOursAtMost, 1}});
-    rows.push_back({.name = fmt::format("longest of {} such blackouts", kSwaps),
-                    .unit = "ms",
-                    .ours = *std::max_element(blackouts.begin(), blackouts.end())});
-  }
-  for (const auto& flow : flows) flow->stop();
-  for (const auto& flow : flows) {
-    flow->wait(stack.now() + 20s);
-    const FlowReport report = flow->report();
-    if (report.state != FlowState::kDone)
-      return fail(EIO, "a flow lost bytes over the swaps: {}", report.error);
-  }
-  return rows;
 }
 
 // The folder to build against on the host: what a developer without the library would use.
@@ -183,19 +69,7 @@ Result<double> make_seconds(const fs::path& headers, const fs::path& sources) {
 }  // namespace
 
 Result<Rows> modules_part(const Options& options) {
-  LKM_TRY(EditedModule module, EditedModule::make(options));
-  std::vector<fs::path> generations;
-  for (int i = 0; i < 4; ++i) {
-    LKM_CHECK(module.save());
-    LKM_TRY(fs::path plugin, module.build());
-    generations.push_back(std::move(plugin));
-  }
-  return with_stack(options, [&](Stack& stack) -> Result<Rows> {
-    LKM_TRY(Rows rows, measure_loads(stack));
-    LKM_TRY(Rows swaps, measure_swaps(stack, generations));
-    rows.insert(rows.end(), swaps.begin(), swaps.end());
-    return rows;
-  });
+  return with_stack(options, measure_loads);
 }
 
 Result<Rows> rebuild_part(const Options& options) {

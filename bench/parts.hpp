@@ -25,7 +25,8 @@ Result<Rows> boot_part(const Options& options);     ///< time to boot, once per 
 Result<Rows> idle_part(const Options& options);     ///< memory and CPU time of a stack with no work
 Result<Rows> fibers_part(const Options& options);   ///< ends are fibers, against the host
 Result<Rows> threads_part(const Options& options);  ///< embedded mode, against the same
-Result<Rows> modules_part(const Options& options);  ///< load, unload, swap under 100 live flows
+Result<Rows> modules_part(const Options& options);  ///< load and unload
+Result<Rows> swaps_part(const Options& options);    ///< swaps under live flows, and ten thousand of them
 Result<Rows> rebuild_part(const Options& options);  ///< from a saved source to the swapped module
 
 /// A stack of this image with the default options, running `body`.

@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 4
+#define LIBOS_ABI_VERSION 5
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -176,6 +176,15 @@ struct libos_keep {
 	uint32_t n;
 };
 
+/* How the sockets of a module are to end. */
+struct libos_reset {
+	uint32_t interrupt; /* 1: waits inside the module's code are made to end with -EINTR */
+	char *who; /* for -EAGAIN: as in struct libos_renewal */
+	size_t who_len;
+	void (*ended)(void *cookie, const char *what); /* one of them; must not block */
+	void *cookie;
+};
+
 /* How module_swap() went. Times are host nanoseconds. */
 struct libos_swap_report {
 	uint32_t sockets; /* sockets that moved, all states */
@@ -247,17 +256,23 @@ struct libos_entry {
 	/* Boots a mapped plugin as a module with the kernel's own loader. 0 or -errno. */
 	int (*module_load)(const struct libos_plugin *plugin);
 	/*
-	 * Swaps the module of the same name for this plugin. `keep` may be NULL: nothing is. 0 or -errno; the
-	 * old one serves on then.
+	 * Swaps the module of the same name for this plugin. `keep` may be NULL: nothing is. With `drain`,
+	 * connections stay with the old code, which goes by "NAME@GENERATION" then. 0 or -errno; the old one
+	 * serves on then.
 	 */
 	int (*module_swap)(const struct libos_plugin *plugin, const struct libos_keep *keep,
-			   struct libos_swap_report *report);
+			   uint32_t drain, struct libos_swap_report *report);
 
 	/*
 	 * The module of the same name goes on with this plugin's code and its own data. 0, -EAGAIN while a
 	 * task sleeps in the old code, or another -errno; unless 0, nothing has changed.
 	 */
 	int (*module_renew)(const struct libos_plugin *plugin, const struct libos_renewal *renewal);
+	/*
+	 * Ends all sockets of a module that somebody has a descriptor of: calls on them give -ENETRESET. 0,
+	 * -EAGAIN while a task sleeps in the module's code, or another -errno; unless 0, nothing has changed.
+	 */
+	int (*module_reset)(const char *name, struct libos_reset *reset);
 	/* The call stacks of all tasks but the caller's, as far as they are in use. Does not sleep. */
 	void (*stacks)(void (*visit)(void *cookie, void *low, void *high), void *cookie);
 

@@ -76,6 +76,12 @@ struct DeviceInfo {
 enum class StatePolicy {
   kKeep,    ///< they go on as they are; of a control's private state, all that has a place in the new code
   kReinit,  ///< a congestion control's sockets are initialised by the new code
+  /// Connections stay with a congestion control's old code, which goes with the last of them; listeners and new
+  /// connections get the new code. Other kinds: EOPNOTSUPP.
+  kDrain,
+  /// The sockets of a transport protocol or an upper layer protocol end: their owners get ENETRESET. Then the module
+  /// is reloaded. Of other kinds nothing ends; a congestion control is swapped as by kReinit.
+  kReset,
 };
 
 struct SwapOptions {
@@ -111,8 +117,9 @@ struct SwapReport {
   unsigned established = 0;     ///< of these, sockets whose congestion control was running
   unsigned states_kept = 0;  ///< of these, sockets whose private state was carried over, member by member
   std::vector<std::string> state_remarks;  ///< what of the private state is not as it was, a line a member
+  std::vector<std::string> reset;  ///< kReset: the sockets that ended
   unsigned netns_defaults = 0;  ///< network namespaces whose default control moved
-  bool zombie = false;          ///< the old code could not be unmapped yet; ls shows it
+  bool zombie = false;          ///< the old code is still there, as NAME@GENERATION; ls shows it
   std::chrono::nanoseconds snapshot{};  ///< taking the copy; a pause of its own
   std::chrono::nanoseconds map{};       ///< dlopen and checks, beside the running stack
   std::chrono::nanoseconds check{};     ///< comparing the builds, beside the running stack
@@ -273,6 +280,9 @@ class Stack {
   void retire_builds(const LoadedPlugin& current, SwapReport& report);
   void sweep_memory(Sweep& sweep, const LoadedPlugin& old, SwapReport& report);
   Result<SwapReport> swap_guarded(const std::filesystem::path& plugin, const SwapOptions& options);
+  static Result<void> refuse_to_drain(const std::string& name);
+  Result<void> reset_sockets(const std::string& name, SwapReport& report);
+  void unload_when_idle(const std::string& retired);
   Result<SwapReport> swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
                                const std::string& parameters, SwapReport report);
   Result<std::vector<ModuleInfo>> modules_on_fiber();

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <memory>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -76,6 +77,7 @@ struct Stack::Impl {
   void unmap_freed();
 
   // swap.cpp
+  int when_nobody_is_inside(const std::function<int(bool interrupt)>& attempt);
   Result<std::shared_ptr<ModuleBody>> body_of(Stack& stack, LoadedPlugin& plugin);
   std::vector<LoadedPlugin*> mapped_builds(const ModuleBody& body);
 };

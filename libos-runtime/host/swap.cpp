@@ -5,6 +5,7 @@
 //   moved     the new build is loaded beside the old one, and the sockets move (arch/lib's plugin/tcp_cc.c) with
 //             what of their private state has a place in the new structure: congestion controls
 //   reloaded  out with the old, in with the new, while nothing uses it
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -31,6 +32,8 @@ using std::chrono::nanoseconds;
 /// them.
 constexpr auto kPatience = std::chrono::milliseconds(500);
 constexpr auto kPatienceAfterInterrupt = std::chrono::milliseconds(200);
+/// How long a module may stay in use by sockets that a reset has ended.
+constexpr auto kPatienceWithTheEnded = std::chrono::seconds(5);
 /// Of memory that is swept at a time: below 100 microseconds.
 constexpr std::size_t kSweepPiece = std::size_t{512} << 10;
 
@@ -159,6 +162,28 @@ std::vector<LoadedPlugin*> Stack::Impl::mapped_builds(const ModuleBody& body) {
   return builds;
 }
 
+/// Tries again as long as it gives -EAGAIN: a task sleeps in the module's code. Its result, -EAGAIN when somebody
+/// stays there although interrupted. Who was interrupted is kept out of the module until the end.
+int Stack::Impl::when_nobody_is_inside(const std::function<int(bool interrupt)>& attempt) {
+  const std::uint64_t since = runtime->now();
+  bool interrupt = false;
+  const auto let_in = defer([&] { interrupting -= int(interrupt); });
+  for (;;) {
+    const int err = attempt(interrupt);
+    if (err != -EAGAIN) return err;
+    const nanoseconds waited(runtime->now() - since);
+    if (waited > kPatience + kPatienceAfterInterrupt) return err;
+    if (!interrupt && waited > kPatience) {
+      interrupt = true;
+      ++interrupting;
+    }
+    // Not by syscall(): this fiber, if it is interrupted, is not one to be kept out.
+    const timespec moment{.tv_sec = 0, .tv_nsec = 1'000'000};
+    const unsigned long sleep[6] = {reinterpret_cast<unsigned long>(&moment)};
+    runtime->kernel().syscall(SYS_nanosleep, sleep);
+  }
+}
+
 /// Error EXDEV: not in place, for the reasons that it tells, and nothing has changed.
 Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& report) {
   const std::string name = report.module;
@@ -200,30 +225,17 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
                         .who = who,
                         .who_len = sizeof(who)};
   const auto waiting_since = host_ns();
-  const StackTime patient_since = Stack::now();
-  int err = 0;
-  {
-    const auto let_in = defer([&] { impl_->interrupting -= int(request.interrupt); });
-    for (;;) {
-      const auto attempt = host_ns();
-      err = impl_->runtime->kernel().module_renew(&description, &request);
-      report.blackout = nanoseconds(host_ns() - attempt);
-      if (err != -EAGAIN) break;
-      const auto waited = Stack::now() - patient_since;
-      if (waited > kPatience + kPatienceAfterInterrupt) {
-        return fail_hint(EBUSY, "end what waits there, then save again", "'{}' is in use: {}", name, who);
-      }
-      if (request.interrupt == 0 && waited > kPatience) {
-        request.interrupt = 1;
-        ++impl_->interrupting;
-      }
-      // Not by syscall(): this fiber, if it is interrupted, is not one to be kept out.
-      const timespec moment{.tv_sec = 0, .tv_nsec = 1'000'000};
-      const unsigned long sleep[6] = {reinterpret_cast<unsigned long>(&moment)};
-      impl_->runtime->kernel().syscall(SYS_nanosleep, sleep);
-    }
-  }
+  const int err = impl_->when_nobody_is_inside([&](bool interrupt) {
+    request.interrupt = interrupt ? 1 : 0;
+    const auto attempt = host_ns();
+    const int result = impl_->runtime->kernel().module_renew(&description, &request);
+    report.blackout = nanoseconds(host_ns() - attempt);
+    return result;
+  });
   report.quiesce = nanoseconds(host_ns() - waiting_since) - report.blackout;
+  if (err == -EAGAIN) {
+    return fail_hint(EBUSY, "end what waits there, then save again", "'{}' is in use: {}", name, who);
+  }
   if (err != 0) {
     return fail(-err, "renew '{}'{}", name, log_for_error(impl_->captured_log));
   }
@@ -371,7 +383,8 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   int err = 0;
   LKM_TRY(auto fiber, spawn("swap", [&] {
             const auto description = describe(plugin, parameters);
-            err = impl_->runtime->kernel().module_swap(&description, kept ? &keep : nullptr, &kernel);
+            err = impl_->runtime->kernel().module_swap(&description, kept ? &keep : nullptr,
+                                                       options.state == StatePolicy::kDrain ? 1 : 0, &kernel);
           }));
   if (fiber.join() == FiberEnd::kOopsed) {
     plugin.zombie = true;
@@ -380,6 +393,15 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
                      report.from_generation, log_for_error(impl_->captured_log));
   }
   if (err == -EOPNOTSUPP) {
+    auto ended = options.state == StatePolicy::kDrain ? refuse_to_drain(name)
+                 : options.state == StatePolicy::kReset ? reset_sockets(name, report)
+                                                        : Result<void>();
+    if (!ended) {
+      std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &plugin; });
+      --impl_->generations[name];
+      return Failure(std::move(ended).error().while_doing(
+          fmt::format("swap '{}': generation {} serves on", name, report.from_generation)));
+    }
     auto done = swap_idle(*old, plugin, parameters, report);
     impl_->unmap_freed();
     return done;
@@ -410,7 +432,47 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   report.transfer = nanoseconds(kernel.transfer_ns);
   report.blackout = nanoseconds(kernel.blackout_ns);
   report.retire = nanoseconds(kernel.retire_ns);
+  if (report.zombie && options.state == StatePolicy::kDrain) {
+    LKM_CHECK(spawn("drain", [this, retired = fmt::format("{}@{}", name, report.from_generation)] {
+      unload_when_idle(retired);
+    }));
+  }
   return report;
+}
+
+Result<void> Stack::refuse_to_drain(const std::string& name) {
+  return fail_hint(EOPNOTSUPP, "with the state policy reset its sockets end, and the new code takes over",
+                   "drain '{}': only congestion controls can serve in two generations", name);
+}
+
+/// Ends the sockets of the module; the report names them.
+Result<void> Stack::reset_sockets(const std::string& name, SwapReport& report) {
+  char who[256] = "";
+  libos_reset request{.interrupt = 0,
+                      .who = who,
+                      .who_len = sizeof(who),
+                      .ended =
+                          [](void* cookie, const char* what) noexcept {
+                            static_cast<SwapReport*>(cookie)->reset.emplace_back(what);
+                          },
+                      .cookie = &report};
+  const int err = impl_->when_nobody_is_inside([&](bool interrupt) {
+    request.interrupt = interrupt ? 1 : 0;
+    return impl_->runtime->kernel().module_reset(name.c_str(), &request);
+  });
+  if (err == -EAGAIN) {
+    return fail_hint(EBUSY, "end what waits there, then save again", "'{}' is in use: {}", name, who);
+  }
+  if (err != 0) return fail(-err, "end the sockets of '{}'", name);
+  return {};
+}
+
+/// On a fiber of its own: takes a drained generation out when its last connection is gone.
+void Stack::unload_when_idle(const std::string& retired) {
+  while (syscall(SYS_delete_module, retired.c_str(), O_NONBLOCK) == -EWOULDBLOCK) {
+    sleep_for(std::chrono::milliseconds(100));
+  }
+  impl_->unmap_freed();
 }
 
 /// A kind of module that has no objects we could move: out with the idle old one, in with the new one, and
@@ -429,6 +491,12 @@ Result<SwapReport> Stack::swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
   plugin.zombie = true;  // not to be found by name meanwhile
   impl_->swapping.erase(name);
   auto unloaded = unload_on_fiber(name);
+  // The last references of sockets that were ended go with RCU, or when their peers have answered.
+  for (const StackTime since = Stack::now();
+       !unloaded && !report.reset.empty() && Stack::now() - since < kPatienceWithTheEnded;
+       unloaded = unload_on_fiber(name)) {
+    sleep_for(std::chrono::milliseconds(10));
+  }
   impl_->swapping.insert(name);
   plugin.zombie = false;
   if (!unloaded) {

@@ -69,6 +69,43 @@ TEST_F(ASwap, MovesSocketsOfEveryStateAndNamespace) {
   });
 }
 
+TEST_F(ASwap, DrainsTheOldGenerationOfItsConnections) {
+  const auto first = plugin("swapcc", 1);
+  const auto second = plugin("swapcc", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    const auto old_flow = start_flow(stack, "swapcc");
+    ASSERT_TRUE(old_flow);
+    const StackFd listening(stack, int(stack.syscall(SYS_socket, AF_INET6, SOCK_STREAM, 0)));
+    ASSERT_EQ(listening.call(SYS_setsockopt, IPPROTO_TCP, TCP_CONGESTION, "swapcc", 6), 0);
+    ASSERT_EQ(listening.call(SYS_listen, 1), 0);
+    stack.sleep_for(20ms);
+
+    const auto report = stack.swap(second, {.state = StatePolicy::kDrain});
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->method, SwapMethod::kMoved);
+    EXPECT_GE(report->sockets, 1u);  // the listener
+    EXPECT_EQ(report->established, 0u);
+    EXPECT_TRUE(report->zombie);
+    const auto modules = stack.modules().value();
+    ASSERT_EQ(modules.size(), 2u);
+    const auto drained = std::ranges::find(modules, "swapcc@1", &ModuleInfo::name);
+    ASSERT_NE(drained, modules.end());
+    EXPECT_EQ(drained->refcount, 2);  // the ends of the flow
+
+    const auto new_flow = start_flow(stack, "swapcc");
+    ASSERT_TRUE(new_flow);
+    stack.sleep_for(20ms);
+    expect_intact(stack, *old_flow, "swapcc");
+    // Its last connection is gone when TIME-WAIT has no need of the control, which is at once.
+    for (const auto deadline = stack.now() + 10s; stack.modules()->size() != 1; stack.sleep_for(10ms)) {
+      ASSERT_LT(stack.now(), deadline) << "swapcc@1 stays";
+    }
+    EXPECT_EQ(stack.modules()->front().generation, 2u);
+    expect_intact(stack, *new_flow, "swapcc");
+  });
+}
+
 TEST_F(ASwap, KeepsTheWindowOfALiveConnection) {
   const auto first = plugin("swapcc", 1);
   const auto second = plugin("swapcc", 2);

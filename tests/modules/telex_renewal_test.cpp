@@ -108,5 +108,77 @@ TEST_F(Telex, IsRenewedWithSocketsInEveryState) {
   });
 }
 
+/// What a call on a socket gives that a swap has ended.
+void expect_reset(Stack& stack, const StackFd& socket) {
+  char byte = 0;
+  EXPECT_EQ(socket.call(SYS_sendto, &byte, 1, MSG_NOSIGNAL, nullptr, 0), -ENETRESET);
+  EXPECT_EQ(socket.call(SYS_recvfrom, &byte, 1, 0, nullptr, nullptr), -ENETRESET);
+  EXPECT_EQ(socket.call(SYS_listen, 1), -ENETRESET);
+  EXPECT_EQ(socket.call(SYS_accept4, nullptr, nullptr, 0), -ENETRESET);
+  int kind = 0;
+  socklen_t length = sizeof(kind);
+  EXPECT_EQ(socket.call(SYS_getsockopt, SOL_SOCKET, SO_TYPE, &kind, &length), 0);
+  pollfd ready{.fd = socket.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(stack.syscall(SYS_poll, &ready, 1, 0), 1);
+  EXPECT_NE(ready.revents & POLLERR, 0);
+}
+
+TEST_F(Telex, EndsItsSocketsAndNoOthersWhenItIsReset) {
+  const auto larger =
+      edited("telex", {{"telex.h", "\tu32\tduplicates;\n", "\tu32\tduplicates;\n\tu32\textra;\n"}});
+  with("telex", [&](Stack& stack, const std::string& plain) {
+    ASSERT_TRUE(stack.load(plain));
+    Links links(stack);
+    ASSERT_TRUE(links.add({.a = kLeft, .b = kRight, .delay = 5ms}));
+    auto bystander = Flow::start(stack, {.route = {.client = kLeft, .server = kRight}});
+    ASSERT_TRUE(bystander) << bystander.error().message();
+    auto old = connect_ends(stack);
+    ASSERT_TRUE(old);
+    ASSERT_EQ(send(old->client, message(1)), long(message(1).size()));
+    const StackFd unused = telex_socket(stack, kLeft);
+    // One sleeps in the module, one in poll(2).
+    long received = 0;
+    auto sleeper = stack.spawn("sleeper", [&] {
+      std::string text;
+      received = receive(old->client, text);
+    });
+    short polled = 0;
+    auto poller = stack.spawn("poller", [&] {
+      pollfd ready{.fd = old->listener.get(), .events = POLLIN, .revents = 0};
+      if (stack.syscall(SYS_poll, &ready, 1, 60'000) == 1) polled = ready.revents;
+    });
+    ASSERT_TRUE(sleeper && poller);
+    stack.sleep_for(20ms);
+
+    // Two generations of a protocol cannot serve side by side.
+    const auto drained = stack.swap(larger, {.state = StatePolicy::kDrain});
+    ASSERT_FALSE(drained);
+    EXPECT_EQ(drained.error().errno_value(), EOPNOTSUPP);
+
+    const auto report = stack.swap(larger, {.state = StatePolicy::kReset});
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->method, SwapMethod::kReloaded);
+    EXPECT_EQ(report->reset.size(), 4u);  // the listener, the two ends, the unused one
+    sleeper->join();
+    EXPECT_EQ(received, -EINTR);
+    poller->join();
+    EXPECT_NE(polled & POLLERR, 0);
+    expect_reset(stack, old->listener);
+    expect_reset(stack, old->client);
+    expect_reset(stack, old->server);
+    expect_reset(stack, unused);
+
+    auto anew = connect_ends(stack);
+    ASSERT_TRUE(anew);
+    expect_series(stack, anew->client, anew->server, 20);
+    (*bystander)->stop();
+    ASSERT_TRUE((*bystander)->wait(stack.now() + 10s));
+    EXPECT_EQ((*bystander)->report().state, FlowState::kDone) << (*bystander)->report().error;
+    old = {};
+    anew = {};
+    expect_unloads(stack, "telex");
+  });
+}
+
 }  // namespace
 }  // namespace lkm

@@ -57,7 +57,9 @@ Failure without_log(Error error) {
 Result<StatePolicy> state_policy(const std::string& name) {
   if (name == "keep") return StatePolicy::kKeep;
   if (name == "reinit") return StatePolicy::kReinit;
-  return fail_hint(EINVAL, "keep and reinit are there", "state policy '{}'", name);
+  if (name == "drain") return StatePolicy::kDrain;
+  if (name == "reset") return StatePolicy::kReset;
+  return fail_hint(EINVAL, "keep, reinit, drain and reset are there", "state policy '{}'", name);
 }
 
 void add_modules(Server& server, Stack& stack) {
@@ -188,6 +190,7 @@ Json to_json(const SwapReport& report) {
           {"builds_mapped", report.builds_mapped},
           {"states_kept", report.states_kept},
           {"state_remarks", report.state_remarks},
+          {"reset", report.reset},
           {"snapshot_ns", report.snapshot.count()},
           {"check_ns", report.check.count()},
           {"quiesce_ns", report.quiesce.count()},

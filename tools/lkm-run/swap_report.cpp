@@ -27,7 +27,11 @@ std::string swap_summary(const nlohmann::json& report) {
       "blackout {}, ",
       format_duration(std::chrono::nanoseconds(report.value("blackout_ns", std::int64_t{0}))));
   if (method == "renewed") return text + "in place, all state kept";
-  if (method == "reloaded") return text + "unloaded and loaded again, nothing used it";
+  if (method == "reloaded") {
+    const auto ended = report.value("reset", std::vector<std::string>()).size();
+    if (ended == 0) return text + "unloaded and loaded again, nothing used it";
+    return text + fmt::format("unloaded and loaded again, {} socket{} reset", ended, ended == 1 ? "" : "s");
+  }
   text += fmt::format("{} socket{} moved ({} connected)", sockets, sockets == 1 ? "" : "s",
                       report.value("established", 0u));
   const unsigned kept = report.value("states_kept", 0u);
@@ -41,6 +45,13 @@ std::vector<std::string> swap_remarks(const nlohmann::json& report) {
   }
   for (const auto& remark : report.value("state_remarks", std::vector<std::string>())) {
     remarks.push_back(remark);
+  }
+  if (report.value("zombie", false)) {
+    remarks.push_back(fmt::format("{}@{} serves the connections that it had, and goes with the last",
+                                  report.value("module", ""), report.value("from_generation", 0u)));
+  }
+  for (const auto& ended : report.value("reset", std::vector<std::string>())) {
+    remarks.push_back("ended with ENETRESET: " + ended);
   }
   if (report.value("init_changed", false)) {
     remarks.emplace_back("its init is another one, and has not run: unload and load the module for that");

@@ -22,7 +22,7 @@ namespace lkm::cli {
 /// What the sessions of a watch have in common.
 struct WatchSettings {
   std::string parameters;    ///< of the first load
-  std::string state;         ///< of the swaps from now on: "keep" or "reinit"
+  std::string state;         ///< policy of the swaps from now on: "keep", "reinit", "drain" or "reset"
   bool snapshot = true;      ///< take a copy of the stack before each swap, to go back to if it dies
   std::string check;         ///< the command of --exec; empty for none
   bool fold = false;         ///< show the first complaint of a build, and keep the rest in `output`

@@ -128,7 +128,11 @@ const Verb kSwap = {
         "and variables are as they were, with the new code, as long as its structures look as before. Where "
         "they do not, the reason is told; then the sockets of a congestion control are moved to the new code with "
         "their windows and what of their state has a place there (none with --state reinit), and a module of "
-        "another kind is swapped if nothing uses it. Parameters that are not given keep their present values. If the new build cannot be loaded, "
+        "another kind is swapped if nothing uses it.\n\n"
+        "With --state drain, the connections of a congestion control stay with the old code, which goes with the last "
+        "of them. With --state reset, the sockets of a transport protocol end with ENETRESET, and the module is loaded "
+        "anew; nobody else is touched.\n\n"
+        "Parameters that are not given keep their present values. If the new build cannot be loaded, "
         "the old one serves on, and the exit status is 4.\n\n"
         "After an edit of one source file, what Kbuild did last is replayed, if a watch has prepared it; "
         "Kbuild itself then looks the result over, and if it makes something else, that is swapped in.\n\n"
@@ -137,8 +141,8 @@ const Verb kSwap = {
         "The blackout is the longest time in which nothing else in the stack could run.",
     .options = {{.name = "state",
                  .value = "POLICY",
-                 .help = "of live objects: keep (default) or reinit",
-                 .choices = {"keep", "reinit"}},
+                 .help = "of live objects: keep (default), reinit, drain or reset",
+                 .choices = {"keep", "reinit", "drain", "reset"}},
                 {.name = "no-snapshot", .help = "take no copy of the stack to go back to if it dies"}},
     .examples = {{"lkm-run swap ./mycc", "after an edit; lkm-run watch does it at each save"},
                  {"lkm-run swap ./mycc alpha=5", "with another parameter"}},

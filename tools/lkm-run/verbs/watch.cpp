@@ -17,6 +17,19 @@ namespace {
 constexpr std::string_view kKeys =
     "r roll back   s state policy   l what is known of the module   e unfold the last output   q quit";
 
+// The policy after this one; says what it does.
+std::string next_policy(const std::string& policy, Terminal& terminal) {
+  static constexpr std::pair<std::string_view, std::string_view> kPolicies[] = {
+      {"keep", "the next swaps keep all state where they can"},
+      {"reinit", "the next swaps initialise sockets anew"},
+      {"drain", "connections stay with the code that they have"},
+      {"reset", "the next swaps end the sockets of a transport protocol"}};
+  const auto* at = std::ranges::find(kPolicies, policy, [](const auto& entry) { return entry.first; });
+  at = at + 1 == std::end(kPolicies) ? std::begin(kPolicies) : at + 1;
+  terminal.line(fmt::format("state policy {}: {}", at->first, at->second));
+  return std::string(at->first);
+}
+
 // True when the key ends the watch.
 bool press(char key, WatchSettings& settings, std::vector<WatchSession>& sessions, Terminal& terminal) {
   switch (key) {
@@ -24,9 +37,7 @@ bool press(char key, WatchSettings& settings, std::vector<WatchSession>& session
       std::ranges::max_element(sessions, {}, &WatchSession::went_at)->roll_back();
       break;
     case 's':
-      settings.state = settings.state == "keep" ? "reinit" : "keep";
-      terminal.line(settings.state == "keep" ? "state policy keep: the next swaps keep all state where they can"
-                                             : "state policy reinit: the next swaps initialise sockets anew");
+      settings.state = next_policy(settings.state, terminal);
       break;
     case 'l':
       for (WatchSession& session : sessions) session.show_state();
@@ -113,7 +124,8 @@ const Verb kWatch = {
         "The module goes on in place, with its sockets, timers and variables, whatever its kind, as long as "
         "its structures look as before; if not, the reason is told. Then a congestion control's sockets are "
         "moved to the new code with what of their state has a place there (none with --state reinit); a "
-        "module of another kind is swapped while nothing uses it.\n\n"
+        "module of another kind is swapped while nothing uses it. --state drain and --state reset do as in "
+        "lkm-run swap.\n\n"
         "On a terminal, keys act on the module that was swapped last: r puts the build that ran before in its "
         "place, and again the one before that; the next save goes forward again. s changes the state policy of the "
         "swaps that follow, l tells what is known of the module, e shows all that the compiler said where only its "
@@ -133,8 +145,8 @@ const Verb kWatch = {
         "at once. The second line of a save says which way it went and why, and what each step took.",
     .options = {{.name = "state",
                  .value = "POLICY",
-                 .help = "of live objects: keep (default) or reinit",
-                 .choices = {"keep", "reinit"}},
+                 .help = "of live objects: keep (default), reinit, drain or reset",
+                 .choices = {"keep", "reinit", "drain", "reset"}},
                 {.name = "no-snapshot", .help = "take no copy of the stack to go back to if it dies"},
                 {.name = "exec", .value = "CMD", .help = "a shell command after each swap; roll back if it fails"}},
     .examples = {{"lkm-run watch mycc", "until Ctrl-C"},

@@ -52,8 +52,9 @@ void __noreturn libos_fault(struct libos_fault *fault);
 /* plugin/ */
 int libos_module_load(const struct libos_plugin *plugin);
 int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep *keep,
-		      struct libos_swap_report *report);
+		      uint32_t drain, struct libos_swap_report *report);
 int libos_module_renew(const struct libos_plugin *plugin, const struct libos_renewal *renewal);
+int libos_module_reset(const char *name, struct libos_reset *reset);
 void libos_stacks(void (*visit)(void *cookie, void *low, void *high), void *cookie);
 void libos_swap_switch(struct task_struct *prev, struct task_struct *next);
 void libos_init_died(struct module *mod);

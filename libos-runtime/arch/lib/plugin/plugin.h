@@ -31,16 +31,20 @@ void libos_symbols_drop(struct mod_kallsyms *symbols);
 /* sockets.c: calls `visit` for every socket of every namespace; it must not sleep. */
 void libos_for_each_socket(void (*visit)(struct sock *sk, void *arg), void *arg);
 
+/* renew.c */
+int libos_count_inside(const struct module *mod, bool interrupt, char *who, size_t len);
+
 /* swap.c */
 int libos_module_rename(struct module *mod, const char *name);
 
 /*
  * tcp_cc.c: congestion controls across a swap. begin() makes registrations of `to` wait; commit()
- * puts them in the place of the same names of `from` and moves the sockets; abort() forgets them.
+ * puts them in the place of the same names of `from` and moves the sockets, with `drain` only those that
+ * have no connection yet; abort() forgets them.
  */
 bool libos_cc_owned(struct module *mod);
 void libos_cc_begin(struct module *from);
-int libos_cc_commit(struct module *to, const struct libos_keep *keep,
+int libos_cc_commit(struct module *to, const struct libos_keep *keep, bool drain,
 		    struct libos_swap_report *report);
 void libos_cc_abort(void);
 

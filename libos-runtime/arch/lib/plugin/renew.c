@@ -36,7 +36,7 @@ static bool is_inside(void *cookie, unsigned long ip)
  * How many tasks have a return address into the module's code, besides the caller. Each sleeps: on one
  * CPU nothing else can run. The first one is described in `who`; with `interrupt` their waits end.
  */
-static int count_inside(const struct module *mod, bool interrupt, char *who, size_t len)
+int libos_count_inside(const struct module *mod, bool interrupt, char *who, size_t len)
 {
 	struct task_struct *process, *task;
 	int n = 0;
@@ -104,7 +104,7 @@ static int renew(struct module *mod, const struct libos_plugin *plugin, struct l
 	err = libos_symbols_read(&symbols, info, plugin->load_bias);
 	if (err)
 		return err;
-	if (count_inside(mod, renewal->interrupt, renewal->who, renewal->who_len)) {
+	if (libos_count_inside(mod, renewal->interrupt, renewal->who, renewal->who_len)) {
 		libos_symbols_drop(&symbols);
 		return -EAGAIN;
 	}

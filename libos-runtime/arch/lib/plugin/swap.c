@@ -113,7 +113,7 @@ static void step_back(struct module *mod, const struct aside *aside)
 }
 
 static int replace_cc(const struct libos_plugin *plugin, struct module *from,
-		      const struct libos_keep *keep, struct libos_swap_report *report)
+		      const struct libos_keep *keep, bool drain, struct libos_swap_report *report)
 {
 	struct module *to;
 	u64 start;
@@ -127,7 +127,7 @@ static int replace_cc(const struct libos_plugin *plugin, struct module *from,
 	err = libos_plugin_load(plugin, &to);
 	report->init_ns = libos_boot->host_ns() - start;
 	if (!err) {
-		err = libos_cc_commit(to, keep, report);
+		err = libos_cc_commit(to, keep, drain, report);
 		if (err)
 			sys_delete_module((const char __user *)swap.name, O_NONBLOCK);
 	}
@@ -144,14 +144,15 @@ static int replace_cc(const struct libos_plugin *plugin, struct module *from,
 	report->retire_ns = libos_boot->host_ns() - start;
 	if (err) {
 		/* The new code serves; the old stays mapped, by its own name, until its users go. */
-		pr_warn("%s: cannot be unloaded yet: %d\n", swap.aside.retired, err);
+		if (!drain)
+			pr_warn("%s: cannot be unloaded yet: %d\n", swap.aside.retired, err);
 		report->zombie = 1;
 	}
 	return 0;
 }
 
 int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep *keep,
-		      struct libos_swap_report *report)
+		      uint32_t drain, struct libos_swap_report *report)
 {
 	const char *name = libos_plugin_name(plugin);
 	struct module *from;
@@ -184,7 +185,7 @@ int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep
 	swap.longest_ns = 0;
 	swap.since_ns = libos_boot->host_ns();
 	swap.task = current;
-	err = replace_cc(plugin, from, keep, report);
+	err = replace_cc(plugin, from, keep, drain, report);
 	report->blackout_ns = max(swap.longest_ns, libos_boot->host_ns() - swap.since_ns);
 	swap.task = NULL;
 out:

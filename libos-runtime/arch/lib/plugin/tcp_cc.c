@@ -151,6 +151,7 @@ void libos_cc_abort(void)
 struct move {
 	const struct tcp_congestion_ops *from, *to;
 	const struct libos_keep *keep; /* NULL: the new init() starts from scratch */
+	bool drain;
 	struct libos_swap_report *report;
 };
 
@@ -211,6 +212,9 @@ static void move_socket(struct sock *sk, void *arg)
 	if (sk->sk_state == TCP_CLOSE && sock_flag(sk, SOCK_DEAD))
 		return;
 
+	if (move->drain && icsk->icsk_ca_initialized)
+		return;
+
 	move->report->sockets++;
 	__module_get(move->to->owner);
 	if (icsk->icsk_ca_initialized && move->from->release)
@@ -261,7 +265,7 @@ static void move_defaults(const struct move *move)
 	up_read(&net_rwsem);
 }
 
-int libos_cc_commit(struct module *to, const struct libos_keep *keep,
+int libos_cc_commit(struct module *to, const struct libos_keep *keep, bool drain,
 		    struct libos_swap_report *report)
 {
 	struct cc *cc;
@@ -269,7 +273,8 @@ int libos_cc_commit(struct module *to, const struct libos_keep *keep,
 
 	mutex_lock(&registrations_lock);
 	list_for_each_entry(cc, &registrations, node) {
-		struct move move = { .to = cc->ops, .keep = keep, .report = report };
+		struct move move = { .to = cc->ops, .keep = keep, .drain = drain,
+				     .report = report };
 		u64 start;
 
 		if (cc->state != CC_HELD || cc->ops->owner != to)
