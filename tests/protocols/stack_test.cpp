@@ -12,7 +12,7 @@ namespace lkm {
 
 using namespace std::chrono_literals;
 
-void StackTest::boot(const std::function<void(Stack&)>& body, Clock clock) {
+void StackTest::boot(const std::function<void(Stack&)>& body, Clock clock, std::uint64_t seed) {
   const char* image = std::getenv("LKM_RUN_IMAGE");
   if (image == nullptr) GTEST_SKIP() << "LKM_RUN_IMAGE is not set; Kbuild/kernel prints it";
   const std::filesystem::path folder(image);
@@ -20,6 +20,7 @@ void StackTest::boot(const std::function<void(Stack&)>& body, Clock clock) {
   const auto result = Stack::run({.library = folder / "libos.so",
                                   .module_path = {folder / "modules"},
                                   .clock = clock,
+                                  .seed = seed,
                                   .console = [&](std::string_view text) { log += text; }},
                                  [&](Stack& stack) {
                                    body(stack);

@@ -29,7 +29,7 @@ namespace lkm {
 class StackTest : public ::testing::Test {
  protected:
   /// In virtual time a test of delays takes no time, and comes out the same on a loaded machine.
-  void boot(const std::function<void(Stack&)>& body, Clock clock = Clock::kReal);
+  void boot(const std::function<void(Stack&)>& body, Clock clock = Clock::kReal, std::uint64_t seed = 1);
 };
 
 /// A socket in the netns of the calling fiber; a failed test and an empty one on an error.

@@ -3,6 +3,7 @@
 
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -26,16 +27,19 @@ Result<void> check_name(const std::string& link) {
 Result<void> check(const Netem& netem) {
   if (netem.delay.count() < 0 || netem.jitter.count() < 0)
     return fail(EINVAL, "netem delay and jitter must not be negative");
-  if (!(netem.loss >= 0 && netem.loss <= 1))
-    return fail(EINVAL, "netem loss {} is not between 0 and 1", netem.loss);
+  for (const double share : {netem.loss, netem.reorder}) {
+    if (!(share >= 0 && share <= 1)) return fail(EINVAL, "netem share {} is not between 0 and 1", share);
+  }
   if (netem.rate > 0 && netem.rate < 8)
     return fail(EINVAL, "netem rate {} bit/s is below one byte per second", netem.rate);
   if (netem.limit == 0) return fail(EINVAL, "netem limit must be at least one packet");
   return {};
 }
 
-void put_link_attributes(nlmsghdr* message, const std::string& name, const VethOptions& options) {
+void put_link_attributes(nlmsghdr* message, const std::string& name, const MacAddress& mac,
+                         const VethOptions& options) {
   mnl_attr_put_strz(message, IFLA_IFNAME, name.c_str());
+  if (mac != MacAddress{}) mnl_attr_put(message, IFLA_ADDRESS, mac.size(), mac.data());
   mnl_attr_put_u32(message, IFLA_MTU, options.mtu);
   if (!options.segmentation_offload) mnl_attr_put_u32(message, IFLA_GSO_MAX_SEGS, 1);
 }
@@ -72,12 +76,18 @@ void put_netem(nlmsghdr* message, const Netem& netem) {
   tc_netem_qopt head{};
   head.limit = netem.limit;
   head.loss = static_cast<std::uint32_t>(std::llround(netem.loss * UINT32_MAX));
+  head.gap = netem.reorder > 0 ? 1 : 0;  // every packet may be one that is reordered
   std::memcpy(mnl_nlmsg_get_payload_tail(message), &head, sizeof head);
   message->nlmsg_len += MNL_ALIGN(sizeof head);
   if (netem.delay.count() > 0)
     mnl_attr_put_u64(message, TCA_NETEM_LATENCY64, static_cast<std::uint64_t>(netem.delay.count()));
   if (netem.jitter.count() > 0)
     mnl_attr_put_u64(message, TCA_NETEM_JITTER64, static_cast<std::uint64_t>(netem.jitter.count()));
+  if (netem.reorder > 0) {
+    const tc_netem_reorder reorder{
+        .probability = static_cast<std::uint32_t>(std::llround(netem.reorder * UINT32_MAX)), .correlation = 0};
+    mnl_attr_put(message, TCA_NETEM_REORDER, sizeof reorder, &reorder);
+  }
   if (netem.rate > 0) {
     const std::uint64_t bytes_per_second = netem.rate / 8;
     tc_netem_rate rate{};
@@ -143,13 +153,13 @@ Result<void> Rtnl::veth_add(const std::string& link, const VethOptions& options)
   NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   message.extra<ifinfomsg>();
   nlmsghdr* header = message.header();
-  put_link_attributes(header, link, options);
+  put_link_attributes(header, link, options.mac, options);
   nlattr* info = mnl_attr_nest_start(header, IFLA_LINKINFO);
   mnl_attr_put_strz(header, IFLA_INFO_KIND, "veth");
   nlattr* data = mnl_attr_nest_start(header, IFLA_INFO_DATA);
   nlattr* peer = mnl_attr_nest_start(header, VETH_INFO_PEER);
   message.extra<ifinfomsg>();
-  put_link_attributes(header, options.peer, options);
+  put_link_attributes(header, options.peer, options.peer_mac, options);
   mnl_attr_put_u32(header, IFLA_NET_NS_FD, static_cast<std::uint32_t>(peer_netns.get()));
   mnl_attr_nest_end(header, peer);
   mnl_attr_nest_end(header, data);
@@ -188,6 +198,18 @@ Result<std::vector<IpPrefix>> Rtnl::addresses(const std::string& link) {
   };
   LKM_CHECK(netlink_.dump(message, fmt::format("list addresses of netns '{}'", netns_), each));
   return found;
+}
+
+Result<void> Rtnl::neighbour_add(const std::string& link, const IpPrefix& address, const MacAddress& mac) {
+  LKM_TRY(const unsigned index, link_index(link));
+  NetlinkMessage message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
+  auto& info = message.extra<ndmsg>();
+  info.ndm_family = static_cast<std::uint8_t>(address.family);
+  info.ndm_ifindex = static_cast<int>(index);
+  info.ndm_state = NUD_PERMANENT;
+  put_address(message.header(), NDA_DST, address);
+  mnl_attr_put(message.header(), NDA_LLADDR, mac.size(), mac.data());
+  return netlink_.request(message, fmt::format("add neighbour {} to {}", address.address(), place(link)));
 }
 
 Result<void> Rtnl::route_add(const std::optional<IpPrefix>& to, const IpPrefix& gateway) {

@@ -12,6 +12,7 @@
 // Errors: the kernel's errno with what was tried and the kernel's own words.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -28,14 +29,19 @@ struct Netem {
   std::chrono::nanoseconds delay{};   ///< added to every packet
   std::chrono::nanoseconds jitter{};  ///< the delay varies by so much in both directions
   double loss = 0;                    ///< share of packets dropped at random, 0 to 1
+  double reorder = 0;                 ///< share of packets that skips the delay, 0 to 1
   std::uint64_t rate = 0;             ///< bit/s
   std::uint32_t limit = 1000;         ///< packets held, those under way in the delay included
 };
+
+using MacAddress = std::array<std::uint8_t, 6>;
 
 struct VethOptions {
   std::string peer_netns;  ///< "" is the first netns
   std::string peer;        ///< name of the other end
   unsigned mtu = 1500;
+  MacAddress mac{};       ///< all zero: a random one
+  MacAddress peer_mac{};  ///< of the other end
   /// False: TCP sends packets of one segment, so that a qdisc drops, delays and counts packets of
   /// MTU size and not bursts of up to 64 KiB.
   bool segmentation_offload = true;
@@ -59,6 +65,8 @@ class Rtnl {
   /// Addresses of one link, or of all; those of scope link (fe80::) and host (loopback) left out.
   Result<std::vector<IpPrefix>> addresses(const std::string& link = "");
 
+  /// A permanent neighbour: packets to `address` go to `mac` without asking.
+  Result<void> neighbour_add(const std::string& link, const IpPrefix& address, const MacAddress& mac);
   /// A route to `to`, or the default route when it is empty.
   Result<void> route_add(const std::optional<IpPrefix>& to, const IpPrefix& gateway);
 

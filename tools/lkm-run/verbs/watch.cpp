@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "tools/lkm-run/keyboard.hpp"
+#include "tools/lkm-run/lab_watch.hpp"
 #include "tools/lkm-run/stack_client.hpp"
 #include "tools/lkm-run/verb.hpp"
 #include "tools/lkm-run/watch_session.hpp"
@@ -56,7 +57,18 @@ bool press(char key, WatchSettings& settings, std::vector<WatchSession>& session
   return false;
 }
 
+Result<int> run_lab(const Arguments& arguments, Terminal& terminal) {
+  if (arguments.operands().size() != 1) {
+    terminal.error(Error({}, "'watch --lab' takes one module folder").with_hint("parameters go into a scenario file"));
+    return kUsage;
+  }
+  LKM_TRY(auto interrupt, Interrupt::block());
+  LKM_TRY(auto watch, LabWatch::open(arguments.operand(0), arguments.value("lab"), terminal, interrupt));
+  return watch.run();
+}
+
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
+  if (arguments.has("lab")) return run_lab(arguments, terminal);
   LKM_TRY(const auto stack, state_folder(arguments));
   // Words with "=" are parameters, the others folders.
   std::vector<std::string> folders;
@@ -134,6 +146,9 @@ const Verb kWatch = {
         "0, the build before takes its place again. It finds $LKM_RUN_STACK, $LKM_RUN_MODULE, $LKM_RUN_GENERATION "
         "and, where /proc and /sys are mounted, $LKM_RUN_MOUNT. A save while it runs kills it; then there is no "
         "verdict.\n\n"
+        "With --lab nothing is swapped and no stack need be up: each build runs in a lab (lkm-run lab) of its own, and "
+        "its summary is shown beside that of the build before. `--lab dumbbell` runs one flow of the folder's name; "
+        "more words are options of the lab.\n\n"
         "Before each swap a copy of the stack is taken, and kept for three seconds: if the stack dies or stalls "
         "in that time, it goes on in the copy, as it was before the swap.\n\n"
         "Sources that do not compile, or a module whose init fails, change nothing: the error is shown "
@@ -148,11 +163,13 @@ const Verb kWatch = {
                  .help = "of live objects: keep (default), reinit, drain or reset",
                  .choices = {"keep", "reinit", "drain", "reset"}},
                 {.name = "no-snapshot", .help = "take no copy of the stack to go back to if it dies"},
+                {.name = "lab", .value = "SCENARIO", .help = "run each build in a lab instead, and compare"},
                 {.name = "exec", .value = "CMD", .help = "a shell command after each swap; roll back if it fails"}},
     .examples = {{"lkm-run watch mycc", "until Ctrl-C"},
                  {"lkm-run watch mycc alpha=3", "with a module parameter at the first load"},
                  {"lkm-run watch mycc --exec ./check",
                   "keep only what passes a check of yours"},
+                 {"lkm-run watch mycc --lab 'dumbbell --cc mycc,cubic'", "a new experiment at each save"},
                  {"lkm-run watch --json mycc", "one object a save"}},
     .least = 1,
     .most = kAny,

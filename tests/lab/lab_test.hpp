@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// LabTest: a test that runs a scenario. A process can have one stack, so a test that needs two runs makes the first
+// ones in children.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "toolkit/lab/run.hpp"
+#include "toolkit/lab/scenario.hpp"
+#include "toolkit/lab/summary.hpp"
+
+namespace lkm::lab {
+
+class LabTest : public ::testing::Test {
+ protected:
+  void SetUp() override;
+  /// In this process; the test fails when the run does, or when the kernel complains.
+  RunResult run(const Scenario& scenario, Clock clock = Clock::kVirtual);
+  /// In a child: all samples as text.
+  std::string samples(const Scenario& scenario);
+
+  RunOptions options_;
+};
+
+/// The flow or the queue of that name.
+template <typename Series>
+const Series& named(const std::vector<Series>& all, const std::string& name) {
+  for (const Series& one : all) {
+    if (one.name == name) return one;
+  }
+  ADD_FAILURE() << "there is no " << name;
+  return all.at(0);
+}
+
+/// The scenario in a file of examples/lab.
+Scenario ready(const std::string& name);
+
+}  // namespace lkm::lab

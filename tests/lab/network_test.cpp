@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "tests/lab/lab_test.hpp"
+#include "toolkit/lab/presets.hpp"
+
+namespace lkm::lab {
+namespace {
+
+using namespace std::chrono_literals;
+
+using ANetwork = LabTest;
+
+TEST_F(ANetwork, HasExactlyTheDelayAndTheRateOfItsLinks) {
+  Scenario scenario;
+  scenario.duration = 10s;
+  scenario.links.push_back({.a = "x", .b = "y", .delay = 30ms});
+  scenario.links.push_back({.a = "y", .b = "z", .rate = 8'000'000, .delay = 20ms, .limit = {20, Limit::Unit::kPackets}});
+  scenario.flows.push_back({.kind = FlowKind::kRequests, .from = "x", .to = "y", .interval = 100ms});
+  scenario.flows.push_back({.name = "half", .kind = FlowKind::kUdp, .from = "y", .to = "z", .rate = 4'000'000,
+                            .datagram = 1472});
+  const RunResult result = run(scenario);
+  const Summary summary = summarise(result);
+  EXPECT_EQ(result.flows[0].latencies.at(5), 60ms);
+  const auto& udp = named(summary.flows, "half");
+  EXPECT_NEAR(udp.goodput, 4e6, 4e4);
+  // Header bytes count: 1514 for each 1472.
+  EXPECT_NEAR(named(summary.queues, "y-z").utilisation, 0.5 * 1514 / 1472, 0.01);
+}
+
+TEST_F(ANetwork, PassesSegmentsOneByOne) {
+  Scenario scenario = dumbbell({.rate = 20'000'000, .duration = 5s});
+  const RunResult result = run(scenario);
+  const QueueSample& last = named(result.queues, "left-right").samples.back();
+  EXPECT_GT(last.sent_packets, 5000u);
+  EXPECT_LE(double(last.sent_bytes) / double(last.sent_packets), 1514);
+}
+
+TEST_F(ANetwork, LosesTheShareThatItShould) {
+  Scenario scenario;
+  scenario.duration = 20s;
+  scenario.links.push_back({.a = "x", .b = "y", .loss = 0.05});
+  scenario.flows.push_back({.kind = FlowKind::kUdp, .from = "x", .to = "y", .rate = 9'600'000});
+  EXPECT_NEAR(summarise(run(scenario)).flows[0].lost, 0.05, 0.007);
+}
+
+TEST_F(ANetwork, ChangesItsRateAndItsLinksWhenItIsToldTo) {
+  Scenario scenario = dumbbell({.rate = 20'000'000, .duration = 20s});
+  scenario.events = {{.at = 5s, .kind = EventSpec::Kind::kRate, .target = "left-right", .rate = 5'000'000},
+                     {.at = 10s, .kind = EventSpec::Kind::kLinkDown, .target = "left-right"},
+                     {.at = 12s, .kind = EventSpec::Kind::kLinkUp, .target = "left-right"}};
+  const RunResult result = run(scenario);
+  const auto goodput = [&](std::size_t from, std::size_t to) {  // in tenths of a second
+    const auto& at = result.flows[0].samples;
+    return double(at[to].bytes_received - at[from].bytes_received) * 80 / double(to - from);
+  };
+  EXPECT_GT(goodput(20, 50), 17e6);
+  EXPECT_LT(goodput(60, 100), 5e6);
+  EXPECT_GT(goodput(60, 100), 4e6);
+  EXPECT_EQ(goodput(105, 120), 0);
+  EXPECT_GT(goodput(160, 200), 3.5e6);
+}
+
+TEST_F(ANetwork, MarksInsteadOfDropping) {
+  const Scenario scenario =
+      dumbbell({.controls = {"cubic"}, .rate = 20'000'000, .qdisc = "codel", .ecn = true, .duration = 20s});
+  const Summary summary = summarise(run(scenario));
+  const auto& queue = named(summary.queues, "left-right");
+  EXPECT_GT(queue.marked, 0u);
+  EXPECT_LT(queue.delay_ms.p95, 15);
+  EXPECT_GT(queue.utilisation, 0.9);
+}
+
+TEST_F(ANetwork, ServesShortTransfers) {
+  Scenario scenario = ready("short-vs-long");
+  scenario.duration = 10s;
+  const Summary summary = summarise(run(scenario));
+  const auto& transfers = named(summary.flows, "short");
+  EXPECT_GT(transfers.completed, 150u);
+  EXPECT_GT(transfers.latency_ms.p50, 80);  // two round trips at least
+}
+
+TEST_F(ANetwork, RefusesAControlThatIsNotThere) {
+  auto result = lab::run(dumbbell({.controls = {"nonesuch"}, .duration = 1s}), options_);
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().what().find("nonesuch"), std::string::npos);
+  EXPECT_FALSE(result.error().hint().empty());
+}
+
+}  // namespace
+}  // namespace lkm::lab

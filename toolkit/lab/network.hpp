@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Network: the nodes and links of a scenario in a stack. A node is a netns; a node with more than one link forwards.
+// A link is a veth pair on which TCP sends packets of one segment, so that queues hold, drop and count packets as a
+// router's do, one by one. Neighbours are permanent and IPv6 is off: nothing is on the wire but the flows.
+//
+// Each end of a link emulates the way out of it: netem (delay, jitter, loss, reordering), behind it a token bucket of
+// one packet (the rate), and in that the queue. So a packet has its delay first and waits for the rate then, which
+// comes to the same round trip.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libos-runtime/host/stack.hpp"
+#include "toolkit/lab/scenario.hpp"
+#include "toolkit/net/ip.hpp"
+#include "toolkit/net/qdisc.hpp"
+#include "toolkit/net/rtnl.hpp"
+
+namespace lkm::lab {
+
+/// One direction of a link that has a rate.
+struct Queue {
+  std::string name;  ///< "left-right", the direction of its packets
+  std::string node;  ///< whose device it is
+  std::size_t link = 0;  ///< in Scenario::links
+  std::uint64_t rate = 0;  ///< bit/s, at present
+  std::uint64_t limit_bytes = 0;    ///< 0: as the qdisc has it
+  std::uint64_t limit_packets = 0;  ///< 0: likewise
+};
+
+class Network {
+ public:
+  /// On a fiber. Errors: those of the kernel, with what was tried.
+  static Result<Network> build(Stack& stack, const Scenario& scenario);
+
+  /// The address by which others reach the node.
+  [[nodiscard]] const IpPrefix& address(const std::string& node) const;
+  [[nodiscard]] const std::vector<Queue>& queues() const { return queues_; }
+  /// Without queues, between two nodes: there and back.
+  [[nodiscard]] nanoseconds round_trip(const std::string& from, const std::string& to) const;
+
+  Result<QdiscStats> stats(const Queue& queue);
+  /// Both directions.
+  Result<void> set_rate(const std::string& link, std::uint64_t rate);
+  Result<void> set_up(const std::string& link, bool up);
+
+ private:
+  struct Port {
+    std::size_t link;  // in Scenario::links
+    std::string peer;
+    std::string device;
+    unsigned index = 0;  // of the device
+    IpPrefix address, peer_address;
+    MacAddress mac, peer_mac;
+  };
+  struct Node {
+    std::vector<Port> ports;
+    std::optional<Rtnl> net;
+    std::optional<Qdiscs> qdiscs;
+  };
+
+  Network(Stack& stack, const Scenario& scenario) : stack_(&stack), scenario_(&scenario) {}
+  Result<void> make_nodes();
+  Result<void> make_links();
+  Result<void> add_routes();
+  Result<void> add_routes(const std::string& name, const Port& port);
+  Result<void> emulate(const std::string& name, const Port& port);
+  Result<void> add_queue(Qdiscs& qdiscs, const Qdiscs::Place& place, const LinkSpec& link, Queue& queue);
+  Result<void> add_to(Port& port, Node& node);
+  [[nodiscard]] std::map<std::string, const Port*> first_hops(const std::string& from) const;
+  [[nodiscard]] std::vector<std::size_t> path(const std::string& from, const std::string& to) const;
+  [[nodiscard]] double bytes_of(const Limit& limit, std::size_t link) const;
+  Port* port_of(const std::string& node, std::size_t link);
+  Result<std::size_t> find_link(const std::string& name) const;
+
+  Stack* stack_;
+  const Scenario* scenario_;
+  std::map<std::string, Node> nodes_;
+  std::vector<Queue> queues_;
+};
+
+}  // namespace lkm::lab

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The files that a report is made of, as embed.cmake puts them into the program.
+#pragma once
+
+#include <string_view>
+
+namespace lkm::lab {
+
+extern const std::string_view kReportHtml, kReportCss, kReportJs, kUplotCss, kUplotJs;
+
+}  // namespace lkm::lab

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// A run as files: CSV and JSON lines for programs, numbers only; units are in the names of the columns.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "toolkit/lab/run.hpp"
+#include "toolkit/lab/summary.hpp"
+
+namespace lkm::lab {
+
+/// A line for each flow and sample. ssthresh is empty until TCP knows one.
+std::string flows_csv(const RunResult& run);
+/// A line for each queue and sample.
+std::string queues_csv(const RunResult& run);
+/// The same two, as an object a line: {"v":1,"flow":"cubic","time_s":0.1,…}, {"v":1,"queue":…}.
+std::string samples_jsonl(const RunResult& run);
+
+nlohmann::json to_json(const Summary& summary);
+/// What the run was made from, with what it did at its events.
+nlohmann::json about_json(const RunResult& run, const Scenario& scenario);
+
+/// Writes flows.csv, queues.csv, samples.jsonl and summary.json into the folder, which is made if need be.
+Result<void> write_results(const RunResult& run, const Scenario& scenario, const Summary& summary,
+                           const std::filesystem::path& folder);
+
+}  // namespace lkm::lab

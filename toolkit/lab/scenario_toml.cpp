@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "toolkit/lab/scenario_toml.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include <toml++/toml.h>
+
+#include "toolkit/base/file.hpp"
+#include "toolkit/net/units.hpp"
+
+namespace lkm::lab {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kMostOfARange = 10'000;
+
+const std::vector<std::pair<std::string_view, FlowKind>> kKinds = {{"bulk", FlowKind::kBulk},
+                                                                   {"requests", FlowKind::kRequests},
+                                                                   {"on-off", FlowKind::kOnOff},
+                                                                   {"poisson", FlowKind::kPoisson},
+                                                                   {"udp", FlowKind::kUdp}};
+const std::vector<std::pair<std::string_view, FlowSpec::Sizes>> kSizes = {
+    {"fixed", FlowSpec::Sizes::kFixed},
+    {"exponential", FlowSpec::Sizes::kExponential},
+    {"pareto", FlowSpec::Sizes::kPareto}};
+
+/// One table, key by key, each by the type of its target; then nothing may be left.
+class Table {
+ public:
+  Table(const toml::table& table, std::string shown, std::string what)
+      : table_(table), shown_(std::move(shown)), what_(std::move(what)) {}
+
+  [[nodiscard]] std::string where() const { return at(table_.source()); }
+
+  template <typename... Args>
+  Failure refuse(const toml::source_region& place, fmt::format_string<Args...> format, Args&&... args) const {
+    return Failure(Error({}, fmt::format("{}: {}", at(place), fmt::format(format, std::forward<Args>(args)...))));
+  }
+
+  Result<const toml::node*> find(std::string_view key) {
+    known_.emplace_back(key);
+    return table_.get(key);
+  }
+  Result<void> get(std::string_view key, std::string& target) {
+    LKM_TRY(const toml::node* node, find(key));
+    if (node == nullptr) return {};
+    if (!node->is_string()) return refuse(node->source(), "'{}' must be text, in quotes", key);
+    target = **node->as_string();
+    return {};
+  }
+  Result<void> get(std::string_view key, bool& target) {
+    LKM_TRY(const toml::node* node, find(key));
+    if (node == nullptr) return {};
+    if (!node->is_boolean()) return refuse(node->source(), "'{}' must be true or false", key);
+    target = **node->as_boolean();
+    return {};
+  }
+  template <std::unsigned_integral T>
+  Result<void> get(std::string_view key, T& target) {
+    LKM_TRY(const toml::node* node, find(key));
+    if (node == nullptr) return {};
+    const auto* number = node->as_integer();
+    if (number == nullptr || **number < 0 || std::uint64_t(**number) > std::numeric_limits<T>::max())
+      return refuse(node->source(), "'{}' must be a whole number, not negative", key);
+    target = T(**number);
+    return {};
+  }
+  Result<void> get(std::string_view key, double& target) {
+    LKM_TRY(const toml::node* node, find(key));
+    if (node == nullptr) return {};
+    const auto number = node->value<double>();
+    if (!number || !node->is_number()) return refuse(node->source(), "'{}' must be a number", key);
+    target = *number;
+    return {};
+  }
+  /// A quantity with its unit.
+  template <typename T>
+  Result<void> get(std::string_view key, T& target, Result<T> (*parse)(std::string_view)) {
+    LKM_TRY(const toml::node* node, find(key));
+    if (node == nullptr) return {};
+    if (!node->is_string()) return refuse(node->source(), "'{}' must be text with a unit, in quotes", key);
+    auto value = parse(**node->as_string());
+    if (!value) return Failure(located(node->source(), std::move(value).error()));
+    target = *value;
+    return {};
+  }
+  template <typename T>
+  Result<void> choose(std::string_view key, T& target, const std::vector<std::pair<std::string_view, T>>& choices) {
+    LKM_TRY(const toml::node* node, find(key));
+    std::string word;
+    LKM_CHECK(get(key, word));
+    if (node == nullptr) return {};
+    std::string all;
+    for (const auto& [name, value] : choices) {
+      if (name == word) target = value;
+      if (name == word) return {};
+      all += fmt::format("{}{}", all.empty() ? "" : ", ", name);
+    }
+    return refuse(node->source(), "'{}' is no {}: {}", word, key, all);
+  }
+  Result<void> require(std::string_view key) const {
+    if (table_.contains(key)) return {};
+    return refuse(table_.source(), "{} needs '{}'", what_, key);
+  }
+  Result<void> done() const {
+    for (const auto& [key, value] : table_) {
+      if (std::ranges::find(known_, key.str()) != known_.end()) continue;
+      std::set<std::string> sorted(known_.begin(), known_.end());
+      return Failure(Error({}, fmt::format("{}: {} has no key '{}'", at(key.source()), what_, key.str()))
+                         .with_hint(fmt::format("its keys are {}", fmt::join(sorted, ", "))));
+    }
+    return {};
+  }
+
+ private:
+  [[nodiscard]] std::string at(const toml::source_region& place) const {
+    return fmt::format("{}:{}:{}", shown_, place.begin.line, place.begin.column);
+  }
+  [[nodiscard]] Error located(const toml::source_region& place, Error error) const {
+    return Error({}, fmt::format("{}: {}", at(place), error.what())).with_hint(error.hint());
+  }
+
+  const toml::table& table_;
+  std::string shown_;
+  std::string what_;
+  std::vector<std::string> known_;
+};
+
+/// "s[1-3]" is s1, s2, s3.
+Result<std::vector<std::string>> expand(const std::string& name, const std::string& where) {
+  const auto open = name.find('[');
+  if (open == std::string::npos) return std::vector{name};
+  const auto dash = name.find('-', open);
+  const auto close = name.find(']', open);
+  unsigned first = 0, last = 0;
+  const auto number = [&](std::size_t from, std::size_t to, unsigned& value) {
+    const auto [end, error] = std::from_chars(name.data() + from, name.data() + to, value);
+    return error == std::errc() && end == name.data() + to;
+  };
+  if (dash == std::string::npos || close == std::string::npos || dash > close || !number(open + 1, dash, first) ||
+      !number(dash + 1, close, last) || last < first || last - first >= kMostOfARange)
+    return Failure(Error({}, fmt::format("{}: '{}' is no range of names, as s[1-8] is", where, name)));
+  std::vector<std::string> names;
+  for (unsigned i = first; i <= last; ++i)
+    names.push_back(fmt::format("{}{}{}", name.substr(0, open), i, name.substr(close + 1)));
+  return names;
+}
+
+/// Calls `each(a, b)` for the pairs of two names or ranges.
+template <typename Each>
+Result<void> pair_up(const std::string& a, const std::string& b, const std::string& where, Each each) {
+  LKM_TRY(const auto as, expand(a, where));
+  LKM_TRY(const auto bs, expand(b, where));
+  if (as.size() != bs.size() && as.size() != 1 && bs.size() != 1)
+    return Failure(Error({}, fmt::format("{}: '{}' and '{}' are ranges of different lengths", where, a, b)));
+  for (std::size_t i = 0; i < std::max(as.size(), bs.size()); ++i)
+    each(as[as.size() == 1 ? 0 : i], bs[bs.size() == 1 ? 0 : i]);
+  return {};
+}
+
+Result<void> read_link(Table table, Scenario& scenario) {
+  LinkSpec link{.where = table.where()};
+  for (const char* key : {"a", "b"}) LKM_CHECK(table.require(key));
+  LKM_CHECK(table.get("a", link.a));
+  LKM_CHECK(table.get("b", link.b));
+  LKM_CHECK(table.get("rate", link.rate, parse_rate));
+  LKM_CHECK(table.get("delay", link.delay, parse_duration));
+  LKM_CHECK(table.get("jitter", link.jitter, parse_duration));
+  LKM_CHECK(table.get("loss", link.loss, parse_fraction));
+  LKM_CHECK(table.get("reorder", link.reorder, parse_fraction));
+  LKM_CHECK(table.get("qdisc", link.qdisc));
+  LKM_CHECK(table.get("limit", link.limit, parse_limit));
+  LKM_CHECK(table.get("ecn", link.ecn));
+  LKM_CHECK(table.get("mark_at", link.mark_at, parse_limit));
+  LKM_CHECK(table.get("mtu", link.mtu));
+  LKM_CHECK(table.done());
+  return pair_up(link.a, link.b, link.where, [&](const std::string& a, const std::string& b) {
+    link.a = a;
+    link.b = b;
+    scenario.links.push_back(link);
+  });
+}
+
+Result<void> read_flow(Table table, Scenario& scenario) {
+  FlowSpec flow{.where = table.where()};
+  for (const char* key : {"from", "to"}) LKM_CHECK(table.require(key));
+  LKM_CHECK(table.get("name", flow.name));
+  LKM_CHECK(table.choose("kind", flow.kind, kKinds));
+  LKM_CHECK(table.get("from", flow.from));
+  LKM_CHECK(table.get("to", flow.to));
+  LKM_CHECK(table.get("cc", flow.control));
+  LKM_CHECK(table.get("count", flow.count));
+  LKM_CHECK(table.get("start", flow.start, parse_duration));
+  LKM_CHECK(table.get("stagger", flow.stagger, parse_duration));
+  LKM_CHECK(table.get("stop", flow.stop, parse_duration));
+  LKM_CHECK(table.get("bytes", flow.bytes, parse_size));
+  LKM_CHECK(table.get("request", flow.request_bytes, parse_size));
+  LKM_CHECK(table.get("response", flow.response_bytes, parse_size));
+  LKM_CHECK(table.get("interval", flow.interval, parse_duration));
+  LKM_CHECK(table.get("on", flow.on, parse_duration));
+  LKM_CHECK(table.get("off", flow.off, parse_duration));
+  LKM_CHECK(table.get("arrivals", flow.arrivals));
+  LKM_CHECK(table.choose("sizes", flow.sizes, kSizes));
+  LKM_CHECK(table.get("rate", flow.rate, parse_rate));
+  LKM_CHECK(table.get("datagram", flow.datagram, parse_size));
+  LKM_CHECK(table.done());
+  return pair_up(flow.from, flow.to, flow.where, [&](const std::string& from, const std::string& to) {
+    flow.from = from;
+    flow.to = to;
+    scenario.flows.push_back(flow);
+  });
+}
+
+/// As `lkm-run load` takes it: a path is one if it has a slash.
+std::string module_source(const std::string& given, const std::filesystem::path& folder) {
+  return given.find('/') == std::string::npos ? given : (folder / given).lexically_normal().string();
+}
+
+Result<void> read_module(Table table, Scenario& scenario, const std::filesystem::path& folder) {
+  ModuleSpec module;
+  LKM_CHECK(table.require("source"));
+  LKM_CHECK(table.get("source", module.source));
+  LKM_CHECK(table.get("parameters", module.parameters));
+  LKM_CHECK(table.done());
+  module.source = module_source(module.source, folder);
+  scenario.modules.push_back(std::move(module));
+  return {};
+}
+
+Result<void> read_event(Table table, Scenario& scenario, const std::filesystem::path& folder) {
+  EventSpec event{.target = {}, .where = table.where()};
+  LKM_CHECK(table.require("at"));
+  LKM_CHECK(table.get("at", event.at, parse_duration));
+  std::string swap, down, up, link;
+  LKM_CHECK(table.get("swap", swap));
+  LKM_CHECK(table.get("link_down", down));
+  LKM_CHECK(table.get("link_up", up));
+  LKM_CHECK(table.get("link", link));
+  LKM_CHECK(table.get("rate", event.rate, parse_rate));
+  LKM_CHECK(table.done());
+  if (int(!swap.empty()) + int(!down.empty()) + int(!up.empty()) + int(!link.empty()) != 1)
+    return Failure(Error({}, fmt::format("{}: an event needs one of swap, link_down, link_up, or link with a rate",
+                                         event.where)));
+  if (!swap.empty()) {
+    event.kind = EventSpec::Kind::kSwap;
+    event.target = module_source(swap, folder);
+  } else if (!down.empty() || !up.empty()) {
+    event.kind = down.empty() ? EventSpec::Kind::kLinkUp : EventSpec::Kind::kLinkDown;
+    event.target = down.empty() ? up : down;
+  } else {
+    event.target = link;
+  }
+  scenario.events.push_back(std::move(event));
+  return {};
+}
+
+Result<void> read_sysctls(const toml::table& table, const std::string& shown, Scenario& scenario) {
+  for (const auto& [key, value] : table) {
+    if (const auto* text = value.as_string()) {
+      scenario.sysctls[std::string(key.str())] = **text;
+    } else if (const auto* number = value.as_integer()) {
+      scenario.sysctls[std::string(key.str())] = fmt::format("{}", **number);
+    } else {
+      return Failure(Error({}, fmt::format("{}:{}:{}: the sysctl '{}' must be text or a whole number", shown,
+                                           value.source().begin.line, value.source().begin.column, key.str()))
+                         .with_hint("put the name in quotes: \"net.ipv4.tcp_ecn\" = 1"));
+    }
+  }
+  return {};
+}
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (c == '\n') {
+      out += "\\n";
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+std::string duration(nanoseconds value) { return fmt::format("\"{}ns\"", value.count()); }
+
+template <typename T>
+std::string_view name_of(T value, const std::vector<std::pair<std::string_view, T>>& choices) {
+  return std::ranges::find(choices, value, &std::pair<std::string_view, T>::second)->first;
+}
+
+/// Lines of a table; what is as it would be without them is left out.
+class Lines {
+ public:
+  explicit Lines(std::string& text) : text_(text) {}
+  void put(std::string_view key, const std::string& value) { text_ += fmt::format("{} = {}\n", key, value); }
+  void text(std::string_view key, const std::string& value) {
+    if (!value.empty()) put(key, quoted(value));
+  }
+  void time(std::string_view key, nanoseconds value) {
+    if (value != 0ns) put(key, duration(value));
+  }
+  void quantity(std::string_view key, std::uint64_t value, std::string_view unit, std::uint64_t usual = 0) {
+    if (value != usual) put(key, fmt::format("\"{}{}\"", value, unit));
+  }
+  void share(std::string_view key, double value) {
+    if (value > 0) put(key, fmt::format("\"{:.12f}%\"", value * 100));
+  }
+  void limit(std::string_view key, const Limit& value) {
+    if (value.value > 0) put(key, quoted(format_limit(value)));
+  }
+
+ private:
+  std::string& text_;
+};
+
+}  // namespace
+
+Result<Scenario> parse_scenario(std::string_view text, const std::string& shown, const std::filesystem::path& folder) {
+  toml::table root;
+  try {
+    root = toml::parse(text, shown);
+  } catch (const toml::parse_error& error) {
+    return Failure(Error({}, fmt::format("{}:{}:{}: {}", shown, error.source().begin.line, error.source().begin.column,
+                                         error.description())));
+  }
+  Scenario scenario;
+  Table top(root, shown, "a scenario");
+  LKM_CHECK(top.get("title", scenario.title));
+  LKM_CHECK(top.get("seed", scenario.seed));
+  LKM_CHECK(top.get("duration", scenario.duration, parse_duration));
+  LKM_CHECK(top.get("sample", scenario.sample, parse_duration));
+  LKM_TRY(const toml::node* sysctls, top.find("sysctl"));
+  if (sysctls != nullptr) {
+    if (!sysctls->is_table()) return top.refuse(sysctls->source(), "'sysctl' must be a table: [sysctl]");
+    LKM_CHECK(read_sysctls(*sysctls->as_table(), shown, scenario));
+  }
+  for (const char* kind : {"link", "flow", "module", "event"}) {
+    LKM_TRY(const toml::node* node, top.find(kind));
+    if (node == nullptr) continue;
+    if (!node->is_array_of_tables()) return top.refuse(node->source(), "'{0}' must be tables: [[{0}]]", kind);
+    for (const toml::node& one : *node->as_array()) {
+      Table table(*one.as_table(), shown, fmt::format("a {}", kind));
+      const std::string_view name(kind);
+      LKM_CHECK(name == "link"     ? read_link(std::move(table), scenario)
+                : name == "flow"   ? read_flow(std::move(table), scenario)
+                : name == "module" ? read_module(std::move(table), scenario, folder)
+                                   : read_event(std::move(table), scenario, folder));
+    }
+  }
+  LKM_CHECK(top.done());
+  if (auto good = check(scenario); !good) {
+    const bool placed = good.error().what().starts_with(shown + ":");
+    return placed ? Failure(std::move(good).error())
+                  : Failure(Error({}, fmt::format("{}: {}", shown, good.error().what())).with_hint(good.error().hint()));
+  }
+  return scenario;
+}
+
+Result<Scenario> read_scenario(const std::filesystem::path& file) {
+  LKM_TRY(const std::string text, read_file(file));
+  return parse_scenario(text, file.string(), std::filesystem::absolute(file).parent_path());
+}
+
+std::string to_toml(const Scenario& scenario) {
+  std::string text;
+  Lines lines(text);
+  lines.text("title", scenario.title);
+  lines.put("seed", fmt::format("{}", scenario.seed));
+  lines.time("duration", scenario.duration);
+  lines.time("sample", scenario.sample);
+  if (!scenario.sysctls.empty()) {
+    text += "\n[sysctl]\n";
+    for (const auto& [key, value] : scenario.sysctls) lines.put(quoted(key), quoted(value));
+  }
+  for (const ModuleSpec& module : scenario.modules) {
+    text += "\n[[module]]\n";
+    lines.text("source", module.source);
+    lines.text("parameters", module.parameters);
+  }
+  for (const LinkSpec& link : scenario.links) {
+    text += "\n[[link]]\n";
+    lines.text("a", link.a);
+    lines.text("b", link.b);
+    lines.quantity("rate", link.rate, "bit");
+    lines.time("delay", link.delay);
+    lines.time("jitter", link.jitter);
+    lines.share("loss", link.loss);
+    lines.share("reorder", link.reorder);
+    lines.text("qdisc", link.qdisc);
+    lines.limit("limit", link.limit);
+    if (link.ecn) lines.put("ecn", "true");
+    lines.limit("mark_at", link.mark_at);
+    lines.put("mtu", fmt::format("{}", link.mtu));
+  }
+  for (const FlowSpec& flow : scenario.flows) {
+    const FlowSpec usual;
+    text += "\n[[flow]]\n";
+    lines.text("name", flow.name);
+    lines.put("kind", fmt::format("\"{}\"", name_of(flow.kind, kKinds)));
+    lines.text("from", flow.from);
+    lines.text("to", flow.to);
+    lines.text("cc", flow.control);
+    lines.put("count", fmt::format("{}", flow.count));
+    lines.time("start", flow.start);
+    lines.time("stagger", flow.stagger);
+    lines.time("stop", flow.stop);
+    lines.quantity("bytes", flow.bytes, "B");
+    lines.quantity("request", flow.request_bytes, "B", usual.request_bytes);
+    lines.quantity("response", flow.response_bytes, "B", usual.response_bytes);
+    lines.time("interval", flow.interval);
+    lines.time("on", flow.on);
+    lines.time("off", flow.off);
+    if (flow.arrivals > 0) lines.put("arrivals", fmt::format("{}", flow.arrivals));
+    if (flow.sizes != usual.sizes) lines.put("sizes", fmt::format("\"{}\"", name_of(flow.sizes, kSizes)));
+    lines.quantity("rate", flow.rate, "bit");
+    lines.quantity("datagram", flow.datagram, "B", usual.datagram);
+  }
+  for (const EventSpec& event : scenario.events) {
+    text += "\n[[event]]\n";
+    lines.put("at", duration(event.at));
+    switch (event.kind) {
+      case EventSpec::Kind::kSwap:
+        lines.text("swap", event.target);
+        break;
+      case EventSpec::Kind::kLinkDown:
+        lines.text("link_down", event.target);
+        break;
+      case EventSpec::Kind::kLinkUp:
+        lines.text("link_up", event.target);
+        break;
+      case EventSpec::Kind::kRate:
+        lines.text("link", event.target);
+        lines.quantity("rate", event.rate, "bit");
+        break;
+    }
+  }
+  return text;
+}
+
+}  // namespace lkm::lab
