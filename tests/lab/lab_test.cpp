@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <regex>
+#include <stdexcept>
 
 #include "toolkit/lab/results.hpp"
 #include "toolkit/lab/scenario_toml.hpp"
@@ -37,10 +38,8 @@ RunResult LabTest::run(const Scenario& scenario, Clock clock) {
   options_.console = [&](std::string_view text) { log += text; };
   auto result = lab::run(scenario, options_);
   EXPECT_FALSE(std::regex_search(log, std::regex("WARNING:|BUG:|Oops|Call Trace"))) << log;
-  if (!result) {
-    ADD_FAILURE() << result.error().message() << "\n" << result.error().hint();
-    return {};
-  }
+  // GoogleTest fails the test with it: there is nothing to go on with.
+  if (!result) throw std::runtime_error(result.error().message() + "\n" + result.error().hint());
   for (const FlowSeries& flow : result->flows) EXPECT_EQ(flow.error, "") << flow.name;
   for (const EventResult& event : result->events) EXPECT_EQ(event.error, "") << event.what;
   return std::move(*result);
