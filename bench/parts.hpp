@@ -28,6 +28,11 @@ Result<Rows> threads_part(const Options& options);  ///< embedded mode, against 
 Result<Rows> modules_part(const Options& options);  ///< load and unload
 Result<Rows> swaps_part(const Options& options);    ///< swaps under live flows, and ten thousand of them
 Result<Rows> rebuild_part(const Options& options);  ///< from a saved source to the swapped module
+/// A dumbbell in virtual time, at 10, 100 and 1000 Mbit/s, and with 100 flows at 100 Mbit/s; once per call.
+Result<Rows> lab_10_part(const Options& options);
+Result<Rows> lab_100_part(const Options& options);
+Result<Rows> lab_1000_part(const Options& options);
+Result<Rows> lab_flows_part(const Options& options);
 
 /// A stack of this image with the default options, running `body`.
 Result<Rows> with_stack(const Options& options, const std::function<Result<Rows>(Stack&)>& body);

@@ -54,6 +54,7 @@ std::string LabTest::samples(const Scenario& scenario) {
     move_memory();
     const RunResult result = run(scenario);
     std::string text = samples_jsonl(result) + to_json(summarise(result)).dump();
+    for (const auto& [link, file] : result.captures) text += file;
     for (std::string_view rest = text; !rest.empty();) {
       const auto n = ::write(ends[1], rest.data(), rest.size());
       if (n <= 0) break;

@@ -285,6 +285,12 @@ Result<std::size_t> Network::find_link(const std::string& name) const {
   return std::size_t(link - scenario_->links.begin());
 }
 
+unsigned Network::device(const std::string& link) const {
+  const auto found = std::ranges::find(scenario_->links, link, &LinkSpec::name);
+  const auto& ports = nodes_.at(found->a).ports;
+  return std::ranges::find(ports, std::size_t(found - scenario_->links.begin()), &Port::link)->index;
+}
+
 Result<QdiscStats> Network::stats(const Queue& queue) {
   return nodes_[queue.node].qdiscs->stats(port_of(queue.node, queue.link)->index, handle(kQueue));
 }

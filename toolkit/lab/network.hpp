@@ -43,6 +43,8 @@ class Network {
   /// Without queues, between two nodes: there and back.
   [[nodiscard]] nanoseconds round_trip(const std::string& from, const std::string& to) const;
 
+  /// Index of the link's device at its end `a`.
+  [[nodiscard]] unsigned device(const std::string& link) const;
   Result<QdiscStats> stats(const Queue& queue);
   /// Both directions.
   Result<void> set_rate(const std::string& link, std::uint64_t rate);

@@ -187,6 +187,7 @@ Result<void> write_results(const RunResult& run, const Scenario& scenario, const
   LKM_CHECK(replace_file(folder / "flows.csv", flows_csv(run)));
   LKM_CHECK(replace_file(folder / "queues.csv", queues_csv(run)));
   LKM_CHECK(replace_file(folder / "samples.jsonl", samples_jsonl(run)));
+  for (const auto& [link, file] : run.captures) LKM_CHECK(replace_file(folder / (link + ".pcap"), file));
   return replace_file(folder / "summary.json", all.dump(2) + "\n");
 }
 

@@ -23,7 +23,8 @@ nlohmann::json to_json(const Summary& summary);
 /// What the run was made from, with what it did at its events.
 nlohmann::json about_json(const RunResult& run, const Scenario& scenario);
 
-/// Writes flows.csv, queues.csv, samples.jsonl and summary.json into the folder, which is made if need be.
+/// Writes flows.csv, queues.csv, samples.jsonl, summary.json and a LINK.pcap for each capture into the folder, which is
+/// made if need be.
 Result<void> write_results(const RunResult& run, const Scenario& scenario, const Summary& summary,
                            const std::filesystem::path& folder);
 

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "libos-runtime/host/clock.hpp"
+#include "toolkit/lab/capture.hpp"
 #include "toolkit/lab/network.hpp"
 #include "toolkit/lab/traffic.hpp"
 #include "toolkit/net/units.hpp"
@@ -69,6 +70,7 @@ class Run {
   const Plugins& plugins_;
   std::optional<Network> network_;
   std::optional<Traffic> traffic_;
+  std::map<std::string, std::unique_ptr<Capture>> captures_;  // by link
   std::vector<EventSpec> events_;  // by time
   std::size_t next_event_ = 0;
   RunResult result_;
@@ -81,6 +83,10 @@ Result<RunResult> Run::go() {
   events_ = scenario_.events;
   std::ranges::stable_sort(events_, {}, &EventSpec::at);
 
+  for (const LinkSpec& link : scenario_.links) {
+    if (!options_.capture || link.rate == 0) continue;
+    LKM_TRY(captures_[link.name()], Capture::start(stack_, link.a, network_->device(link.name())));
+  }
   const std::uint64_t began_ns = host_ns();
   traffic_.emplace(stack_, *network_, scenario_);
   LKM_CHECK(traffic_->start());
@@ -93,6 +99,9 @@ Result<RunResult> Run::go() {
       return fail(ECANCELED, "run of '{}'", scenario_.title);
   }
   result_.wall = nanoseconds(host_ns() - began_ns);
+  for (auto& [link, capture] : captures_) {
+    LKM_TRY(result_.captures[link], capture->stop());
+  }
   traffic_->stop();
   for (std::size_t i = 0; i < result_.flows.size(); ++i) {
     const LiveFlow& live = *traffic_->flows()[i];

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -75,6 +76,7 @@ struct RunResult {
   std::vector<FlowSeries> flows;
   std::vector<QueueSeries> queues;
   std::vector<EventResult> events;
+  std::map<std::string, std::string> captures;  ///< pcap files, by link
   nanoseconds wall{};  ///< of the host, for the run without boot
 };
 
@@ -85,6 +87,7 @@ struct RunOptions {
   /// From ModuleSpec::source and EventSpec::target to what Stack::load() takes: names of in-tree modules, or plugin
   /// files, those that others depend on first. Called before the stack boots. Empty: they are that already.
   std::function<Result<std::vector<std::string>>(const std::string&)> plugins_of;
+  bool capture = false;  ///< all packets' headers, on each link that has a rate, at its end `a`
   std::function<void(std::string_view)> console;  ///< kernel log
   /// Called now and then with how much of the run is done; returning false ends it with ECANCELED.
   std::function<bool(nanoseconds)> progress;

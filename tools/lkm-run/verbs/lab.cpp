@@ -172,6 +172,10 @@ void show(Terminal& terminal, const lab::RunResult& run, const lab::Scenario& sc
 }
 
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
+  if (arguments.has("pcap") && !arguments.has("output")) {
+    terminal.error(Error({}, "--pcap needs --output, a folder for the captures"));
+    return kUsage;
+  }
   auto scenario = scenario_of(arguments);
   if (!scenario) {
     terminal.error(scenario.error());
@@ -184,6 +188,7 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
       {.image = image,
        .clock = arguments.value("time") == "real" ? Clock::kReal : Clock::kVirtual,
        .plugins_of = [&](const std::string& source) { return plugins_of(source, image, terminal); },
+       .capture = arguments.has("pcap"),
        .console = [&](std::string_view text) { log += text; },
        .progress =
            [&](std::chrono::nanoseconds at) {
@@ -250,14 +255,13 @@ const Verb kLab = {
                 {.name = "seed", .value = "N", .help = "of all that is random (default: 1)"},
                 {.name = "module", .letter = 'm', .value = "DIR[,DIR]", .help = "modules to build and load before"},
                 {.name = "time", .value = "CLOCK", .help = "virtual, real", .choices = {"virtual", "real"}},
+                {.name = "pcap", .help = "with --output: a capture of each link that has a rate"},
                 {.name = "output", .letter = 'o', .value = "DIR", .help = "write samples and report there"}},
     .examples = {{"lkm-run lab dumbbell --cc ./mycc,cubic --rate 50mbit --rtt 40ms -o out", "yours against cubic"},
                  {"lkm-run lab incast --cc dctcp --json", "a ready scenario"},
                  {"lkm-run lab mine.toml --seed 7 -o out", "a scenario of your own"}},
     .least = 1,
     .most = 1,
-    .words = {"dumbbell", "parking-lot", "incast", "bufferbloat", "lossy-wireless", "satellite", "datacentre-ecn",
-              "rate-step", "mixed-rtt", "short-vs-long"},
     .complete = Operand::kFile,
     .run = run,
 };

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "toolkit/lab/capture.hpp"
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace lkm::lab {
+namespace {
+
+constexpr std::size_t kKept = 128;  // bytes of a packet: Ethernet, IPv4 and TCP with all options are 134 at most
+constexpr int kRoom = 64 << 20;     // bytes that the kernel may hold until the fiber runs
+
+// The file format: draft-ietf-opsawg-pcap, with the magic number of nanosecond time stamps.
+struct FileHeader {
+  std::uint32_t magic = 0xa1b23c4d;
+  std::uint16_t major = 2, minor = 4;
+  std::int32_t zone = 0;
+  std::uint32_t accuracy = 0;
+  std::uint32_t snap = kKept;
+  std::uint32_t type = 1;  // LINKTYPE_ETHERNET
+};
+struct RecordHeader {
+  std::uint32_t seconds, nanoseconds;
+  std::uint32_t kept, length;
+};
+
+template <typename T>
+void append(std::string& file, const T& value) {
+  file.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Capture>> Capture::start(Stack& stack, const std::string& node, unsigned link) {
+  const std::string doing = fmt::format("capture in '{}'", node);
+  // Protocol 0: nothing comes in before it is bound to the device.
+  LKM_TRY(StackFd socket, socket_in(stack, node, AF_PACKET, SOCK_RAW, 0));
+  socket.set_option(SOL_SOCKET, SO_RCVBUFFORCE, kRoom);
+  socket.set_option(SOL_SOCKET, SO_TIMESTAMPNS, int{1});
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_protocol = htons(ETH_P_ALL);
+  address.sll_ifindex = int(link);
+  const long bound = socket.call(SYS_bind, &address, sizeof address);
+  if (bound < 0) return fail(int(-bound), "{}", doing);
+  auto capture = std::make_unique<Capture>(stack, std::move(socket));
+  append(capture->file_, FileHeader{});
+  LKM_TRY(capture->fiber_, stack.spawn("lab-capture", [raw = capture.get()] { raw->receive(); }));
+  return capture;
+}
+
+void Capture::receive() {
+  std::array<char, kKept> frame;
+  std::array<char, 128> control;
+  while (!ending_) {
+    iovec part{frame.data(), frame.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const long length = socket_.call(SYS_recvmsg, &message, MSG_TRUNC);
+    if (length < 0) continue;
+    timespec at{};
+    for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one)) {
+      if (one->cmsg_level == SOL_SOCKET && one->cmsg_type == SO_TIMESTAMPNS)
+        std::memcpy(&at, CMSG_DATA(one), sizeof at);
+    }
+    const auto kept = std::min(std::size_t(length), kKept);
+    append(file_, RecordHeader{std::uint32_t(at.tv_sec), std::uint32_t(at.tv_nsec), std::uint32_t(kept),
+                               std::uint32_t(length)});
+    file_.append(frame.data(), kept);
+  }
+}
+
+Result<std::string> Capture::stop() {
+  if (ending_) return std::string();
+  ending_ = true;
+  while (!fiber_.done()) {
+    fiber_.interrupt();
+    stack_.yield();
+  }
+  tpacket_stats stats{};
+  socklen_t size = sizeof stats;
+  socket_.call(SYS_getsockopt, SOL_PACKET, PACKET_STATISTICS, &stats, &size);
+  if (stats.tp_drops > 0) return fail(EIO, "capture: {} packets lost for want of room", stats.tp_drops);
+  return std::move(file_);
+}
+
+}  // namespace lkm::lab
