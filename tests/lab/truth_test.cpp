@@ -113,7 +113,7 @@ TEST_F(Truth, BbrKeepsTwiceTheBandwidthDelayProductInFlight) {
 // Within what a loaded machine's timers add: a token bucket of one packet loses what it could not send in time.
 TEST_F(Truth, IsMuchTheSameInRealTime) {
   const Scenario scenario =
-      dumbbell({.controls = {"reno"}, .rate = 4'000'000, .buffer = {4, Limit::Unit::kBdp}, .duration = 5s});
+      dumbbell({.controls = {"reno"}, .rate = 1'000'000, .buffer = {30, Limit::Unit::kPackets}, .duration = 5s});
   const std::string virtually = samples(scenario);
   const auto field = [&](const std::string& name) {
     const auto found = virtually.rfind("\"" + name + "\":");
