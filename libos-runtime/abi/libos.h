@@ -114,6 +114,14 @@ struct libos_host {
 	/* [fiber] The kernel freed the module of this plugin handle: its text may be unmapped. */
 	void (*plugin_freed)(void *plugin);
 
+	/* -- memory of other processes -- */
+	/*
+	 * [any] Copies between the kernel and the memory that `user` stands for, the cookie of
+	 * syscall_for(). Gives the number of bytes that were not copied, from the first bad one on.
+	 */
+	size_t (*user_read)(void *user, void *to, const void *from, size_t len);
+	size_t (*user_write)(void *user, void *to, const void *from, size_t len);
+
 	/* -- network devices -- */
 	/*
 	 * [irq] Sends a frame; on -errno it is dropped, but with -EAGAIN kept, and the queue stopped until
@@ -215,6 +223,12 @@ struct libos_entry {
 
 	/* A system call by x86-64 number; returns the result or -errno (never -ERESTART*). */
 	long (*syscall)(long nr, const unsigned long args[6]);
+	/*
+	 * The same for a program elsewhere: its pointers are followed by host->user_read() and
+	 * user_write(). An interrupted call gives -ERESTARTSYS and the like (512 to 516), since whether
+	 * it is restarted is up to who has the program's signals.
+	 */
+	long (*syscall_for)(void *user, long nr, const unsigned long args[6]);
 
 	/*
 	 * A new fiber with the caller's credentials, namespaces and file table, running fn(cookie).

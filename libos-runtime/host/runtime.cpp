@@ -105,6 +105,12 @@ struct Runtime::Callbacks {
                       unsigned n) noexcept {
     return static_cast<Device*>(device)->xmit(meta, iov, n);
   }
+  static std::size_t user_read(void* user, void* to, const void* from, std::size_t len) noexcept {
+    return static_cast<UserMemory*>(user)->read(to, from, len);
+  }
+  static std::size_t user_write(void* user, void* to, const void* from, std::size_t len) noexcept {
+    return static_cast<UserMemory*>(user)->write(to, from, len);
+  }
   static void plugin_freed(void* plugin) noexcept { g_runtime->freed_plugins_.push_back(plugin); }
 
   static faults::Where where() {
@@ -188,6 +194,8 @@ Result<void> Runtime::run(std::function<void()> init) {
                      .switched = sanitizer::kEnabled ? sanitizer::arrived : nullptr,
                      .modprobe = Callbacks::modprobe,
                      .plugin_freed = Callbacks::plugin_freed,
+                     .user_read = Callbacks::user_read,
+                     .user_write = Callbacks::user_write,
                      .net_xmit = Callbacks::net_xmit};
   boot_.pool = pool_.data();
   boot_.pool_len = pool_.size();

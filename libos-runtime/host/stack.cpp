@@ -143,6 +143,14 @@ long Stack::syscall_raw(long number, const unsigned long args[6]) {
   return result;
 }
 
+long Stack::syscall_for(UserMemory& memory, long number, const unsigned long args[6]) {
+  LKM_ASSERT(impl_->runtime->on_fiber());
+  const long result = impl_->runtime->kernel().syscall_for(&memory, number, args);
+  // Who was interrupted for a renewal stays outside of the module until it is done, as in syscall_raw().
+  while (result < 0 && impl_->interrupting > 0) sleep_for(std::chrono::microseconds(200));
+  return result;
+}
+
 Result<Fiber> Stack::spawn(const std::string& name, std::function<void()> body) {
   return impl_->on_fiber([&]() -> Result<Fiber> {
     Runtime& runtime = *impl_->runtime;
@@ -203,6 +211,12 @@ Result<short> Stack::wait_fd(int host_fd, short events, StackTime deadline) {
   if (waiter.revents != 0) return waiter.revents;
   return fail(-err, "wait for descriptor {}", host_fd);
 }
+
+Result<void> Stack::watch_fd(int host_fd, std::function<void()> ready) {
+  return impl_->runtime->events().watch(host_fd, std::move(ready));
+}
+
+void Stack::unwatch_fd(int host_fd) { impl_->runtime->events().unwatch(host_fd); }
 
 StackTime Stack::now() const { return StackTime(impl_->runtime->now()); }
 

@@ -130,6 +130,18 @@ struct SwapReport {
   std::chrono::nanoseconds retire{};    ///< until the old code was unmapped
 };
 
+/// What the user pointers of a call mean that is made for another process. Both give the number of bytes that
+/// were not copied, from the first bad one on. They are called in the middle of kernel code: they must not
+/// throw, wait, or use the stack.
+class UserMemory {
+ public:
+  virtual std::size_t read(void* to, const void* from, std::size_t size) noexcept = 0;
+  virtual std::size_t write(void* to, const void* from, std::size_t size) noexcept = 0;
+
+ protected:
+  ~UserMemory() = default;
+};
+
 /// How a fiber ended.
 enum class FiberEnd { kReturned, kOopsed };
 
@@ -194,6 +206,9 @@ class Stack {
     return syscall_raw(number, raw);
   }
   long syscall_raw(long number, const unsigned long args[6]);
+  /// The same for another process, whose memory the pointers mean; on a fiber. An interrupted call gives one of
+  /// the kernel's own -ERESTARTSYS (512) to -ERESTART_RESTARTBLOCK (516), or -EINTR where there is no restart.
+  long syscall_for(UserMemory& memory, long number, const unsigned long args[6]);
 
   // -- fibers ------------------------------------------------------------------------------------
   /// Starts a fiber; the caller's namespaces and file table are its own too.
@@ -211,6 +226,10 @@ class Stack {
   /// Waits until a *host* descriptor has one of the poll(2) `events`; returns those it has. One
   /// waiter per descriptor and direction. Errors: ETIMEDOUT at the deadline, EINTR when interrupted.
   Result<short> wait_fd(int host_fd, short events, StackTime deadline = kForever);
+  /// Calls `ready` whenever a *host* descriptor has input or was hung up, until unwatch_fd(). It runs between
+  /// fibers: it may unpark them, and must not wait. EBUSY when the descriptor is waited for.
+  Result<void> watch_fd(int host_fd, std::function<void()> ready);
+  void unwatch_fd(int host_fd);
   [[nodiscard]] StackTime now() const;
 
   // -- files of the stack, as convenience over syscall() ------------------------------------------

@@ -54,6 +54,13 @@ Result<void> Call::event(const Json& body) {
   return server_.send(socket_, encode_event(request_.id, body));
 }
 
+Result<pid_t> Call::peer() const {
+  ucred peer{};
+  socklen_t length = sizeof(peer);
+  if (::getsockopt(socket_, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return fail(errno, "ask who calls");
+  return peer.pid;
+}
+
 Result<std::unique_ptr<Server>> Server::listen(Stack& stack, const std::filesystem::path& socket) {
   const std::string path = socket;
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};

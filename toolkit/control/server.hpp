@@ -32,6 +32,8 @@ class Call {
   Result<void> event(const Json& body);
   /// True when the client hung up.
   [[nodiscard]] bool gone() const { return gone_; }
+  /// The process at the other end, as it was when it connected.
+  [[nodiscard]] Result<pid_t> peer() const;
   /// Runs `action` once the answer is on its way.
   void then(std::function<void()> action) { then_ = std::move(action); }
 

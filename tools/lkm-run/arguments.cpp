@@ -54,6 +54,7 @@ Result<Arguments> parse_arguments(const Verb& verb, std::span<const std::string>
     const std::string& word = words[i];
     if (options_end || word.size() < 2 || word[0] != '-') {
       arguments.operands_.push_back(word);
+      options_end = options_end || verb.command;
       continue;
     }
     if (word == "--") {

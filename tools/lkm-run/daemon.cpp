@@ -7,6 +7,7 @@
 #include "toolkit/control/methods.hpp"
 #include "toolkit/control/network_methods.hpp"
 #include "toolkit/control/server.hpp"
+#include "toolkit/exec/methods.hpp"
 #include "tools/lkm-run/console_log.hpp"
 #include "tools/lkm-run/interrupt.hpp"
 
@@ -26,6 +27,7 @@ Result<int> serve(Stack& stack, const DaemonOptions& options, Interrupt& interru
   // `down` takes the same way as SIGTERM: there is one way to end.
   control::add_methods(*server, stack, about, [] { ::kill(::getpid(), SIGTERM); });
   control::add_network_methods(*server, stack);
+  exec::add_methods(*server, stack);
   LKM_CHECK(server->start());
 
   ready(control::to_json(about, stack));

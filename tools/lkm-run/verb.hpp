@@ -45,6 +45,7 @@ struct Verb {
   std::size_t most = 0;                  ///< and that may be
   std::vector<std::string_view> words{};  ///< what the first operand can be, when that is known
   Operand complete = Operand::kNothing;
+  bool command = false;  ///< the operands are a command line: what looks like an option after the first is its own
   /// The exit code, or an Error, which the caller prints and turns into kFailed.
   Result<int> (*run)(const Arguments&, Terminal&) = nullptr;
 };

@@ -7,13 +7,13 @@ namespace lkm::cli {
 
 // One file in verbs/ for each.
 extern const Verb kDoctor, kUp, kDown, kLs, kNew, kBuild, kLoad, kUnload, kSwap, kWatch, kLog, kSysctl,
-    kNetns, kLink, kDevice, kFlow, kLab, kMount, kInfo, kCompletion, kHelp;
+    kNetns, kLink, kDevice, kExec, kShell, kFlow, kLab, kMount, kInfo, kCompletion, kHelp;
 
 std::span<const Verb* const> all_verbs() {
   static const Verb* const verbs[] = {&kDoctor, &kUp,   &kDown,  &kLs,     &kNew,
                                       &kBuild,  &kLoad, &kUnload, &kSwap,  &kWatch,
-                                      &kLog,    &kSysctl, &kNetns, &kLink, &kDevice, &kFlow,
-                                      &kLab,
+                                      &kLog,    &kSysctl, &kNetns, &kLink, &kDevice, &kExec,
+                                      &kShell,  &kFlow, &kLab,
                                       &kMount,  &kInfo, &kCompletion, &kHelp};
   return verbs;
 }

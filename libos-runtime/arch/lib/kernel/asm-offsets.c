@@ -7,5 +7,6 @@ int main(void);
 int main(void)
 {
 	OFFSET(TASK_THREAD_SP, task_struct, thread.sp);
+	OFFSET(TASK_THREAD_USER, task_struct, thread.user);
 	return 0;
 }

@@ -79,6 +79,7 @@ const struct libos_entry libos_entry = {
 	.boot_chart = boot_chart,
 	.boot = libos_enter,
 	.syscall = libos_syscall,
+	.syscall_for = libos_syscall_for,
 	.spawn = libos_spawn,
 	.self = libos_self,
 	.stack = libos_stack,

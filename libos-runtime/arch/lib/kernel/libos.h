@@ -40,6 +40,12 @@ void libos_task_start(struct task_struct *prev, int (*fn)(void *), void *arg);
 
 /* syscalls.c */
 long libos_syscall(long nr, const unsigned long args[6]);
+long libos_syscall_for(void *user, long nr, const unsigned long args[6]);
+
+/* user.c, called from switch.S. They give the number of bytes that were not copied. */
+unsigned long libos_user_read(void *to, const void *from, unsigned long n);
+unsigned long libos_user_write(void *to, const void *from, unsigned long n);
+unsigned long libos_user_clear(void *to, unsigned long n);
 
 /* init.c */
 int libos_make_program(const char *path, const char *magic, size_t len);

@@ -35,4 +35,6 @@ EXPORT_SYMBOL(memcmp);
 
 /* switch.S; modules copy to and from user pointers too. */
 EXPORT_SYMBOL(libos_copy_user);
+EXPORT_SYMBOL(libos_copy_from_user);
+EXPORT_SYMBOL(libos_copy_to_user);
 EXPORT_SYMBOL(libos_clear_user);

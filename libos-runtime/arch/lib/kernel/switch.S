@@ -51,6 +51,24 @@ SYM_FUNC_START(libos_call_on)
 SYM_FUNC_END(libos_call_on)
 
 /*
+ * unsigned long libos_copy_from_user(void *to, const void *from, unsigned long n), and to_user:
+ * libos_copy_user(), or the host's copy when the user memory is another process's.
+ */
+SYM_FUNC_START(libos_copy_from_user)
+	movq	libos_current(%rip), %rax
+	cmpq	$0, TASK_THREAD_USER(%rax)
+	je	libos_copy_user
+	jmp	libos_user_read
+SYM_FUNC_END(libos_copy_from_user)
+
+SYM_FUNC_START(libos_copy_to_user)
+	movq	libos_current(%rip), %rax
+	cmpq	$0, TASK_THREAD_USER(%rax)
+	je	libos_copy_user
+	jmp	libos_user_write
+SYM_FUNC_END(libos_copy_to_user)
+
+/*
  * unsigned long libos_copy_user(void *to, const void *from, unsigned long n)
  * The number of bytes not copied. Short copies by registers: `rep movsb` costs some 30 cycles to start.
  */
@@ -87,6 +105,9 @@ SYM_FUNC_END(libos_copy_user)
 
 /* unsigned long libos_clear_user(void *to, unsigned long n) */
 SYM_FUNC_START(libos_clear_user)
+	movq	libos_current(%rip), %rax
+	cmpq	$0, TASK_THREAD_USER(%rax)
+	jne	libos_user_clear
 	movq	%rsi, %rcx
 	xorl	%eax, %eax
 1:	rep stosb

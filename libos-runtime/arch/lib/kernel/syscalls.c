@@ -62,8 +62,8 @@ const sys_call_ptr_t sys_call_table[] = {
 #include <asm/syscall_table_64.h>
 };
 
-/* What the kernel does on the way back to user mode, and no restart: the caller sees EINTR. */
-static long exit_work(long ret)
+/* What the kernel does on the way back to user mode. */
+static void exit_work(void)
 {
 	unsigned long work = READ_ONCE(current_thread_info()->flags);
 
@@ -78,6 +78,27 @@ static long exit_work(long ret)
 		get_signal(&ksig);
 		restore_saved_sigmask();
 	}
+}
+
+#define EXIT_WORK (_TIF_NEED_RESCHED | _TIF_NOTIFY_RESUME | _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL)
+
+static long call(long nr, const unsigned long a[6])
+{
+	long ret;
+
+	if ((unsigned long)nr >= ARRAY_SIZE(sys_call_table))
+		return -ENOSYS;
+	ret = sys_call_table[nr](a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (unlikely(READ_ONCE(current_thread_info()->flags) & EXIT_WORK))
+		exit_work();
+	return ret;
+}
+
+/* No restart: the caller sees EINTR. */
+long libos_syscall(long nr, const unsigned long a[6])
+{
+	long ret = call(nr, a);
+
 	switch (ret) {
 	case -ERESTARTSYS:
 	case -ERESTARTNOINTR:
@@ -88,17 +109,12 @@ static long exit_work(long ret)
 	return ret;
 }
 
-#define EXIT_WORK (_TIF_NEED_RESCHED | _TIF_NOTIFY_RESUME | _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL)
-
-long libos_syscall(long nr, const unsigned long a[6])
+long libos_syscall_for(void *user, long nr, const unsigned long a[6])
 {
 	long ret;
 
-	if ((unsigned long)nr >= ARRAY_SIZE(sys_call_table))
-		return -ENOSYS;
-	ret = sys_call_table[nr](a[0], a[1], a[2], a[3], a[4], a[5]);
-	if (unlikely(READ_ONCE(current_thread_info()->flags) & EXIT_WORK) ||
-	    unlikely(ret <= -ERESTARTSYS && ret >= -ERESTART_RESTARTBLOCK))
-		ret = exit_work(ret);
+	current->thread.user = user;
+	ret = call(nr, a);
+	current->thread.user = NULL;
 	return ret;
 }

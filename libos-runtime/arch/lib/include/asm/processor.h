@@ -17,6 +17,7 @@ struct thread_struct {
 	unsigned long sp; /* of a task that is switched out, see switch.S */
 	void *fiber; /* lowest byte of its fiber stack */
 	void *cookie; /* the host's name for it */
+	void *user; /* whose memory its user pointers mean; NULL: this process's */
 	char *modprobe; /* what a usermode helper is to load */
 	struct module *loading; /* whose init it runs */
 	bool host; /* made by libos_entry.spawn() */

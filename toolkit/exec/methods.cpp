@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "toolkit/exec/methods.hpp"
+
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <memory>
+
+#include "toolkit/exec/programs.hpp"
+
+namespace lkm::exec {
+
+using control::Call;
+using control::Json;
+
+void add_methods(control::Server& server, Stack& stack) {
+  // The fibers of programs come with the first one.
+  auto programs = std::make_shared<std::unique_ptr<Programs>>();
+  server.add("exec.attach", [programs, &stack](Call& call) -> Result<Json> {
+    LKM_TRY(const auto listener, control::integer_param(call.params(), "listener", -1));
+    LKM_TRY(const auto netns, control::string_param(call.params(), "netns", ""));
+    if (stack.options().clock == Clock::kVirtual) {
+      return fail_hint(EOPNOTSUPP, "lkm-run up --time real",
+                       "run programs, whose time is real, on a stack in virtual time");
+    }
+    LKM_TRY(const pid_t pid, call.peer());
+    const UniqueFd process(int(::syscall(SYS_pidfd_open, pid, 0)));
+    if (!process) return fail(errno, "open process {}", pid);
+    UniqueFd copy(int(::syscall(SYS_pidfd_getfd, process.get(), int(listener), 0)));
+    if (!copy) {
+      return fail_hint(errno, "cat /proc/sys/kernel/yama/ptrace_scope; it must be 0, or the stack be root's",
+                       "look into process {}", pid);
+    }
+    if (!*programs) {
+      LKM_TRY(*programs, Programs::start(stack));
+    }
+    LKM_CHECK((*programs)->attach(std::move(copy), netns));
+    return Json::object();
+  });
+}
+
+}  // namespace lkm::exec

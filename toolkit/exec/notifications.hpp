@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Notifications: the end of a seccomp filter at which the caught calls arrive (seccomp_unotify(2)).
+#pragma once
+
+#include <linux/seccomp.h>
+
+#include <cstdint>
+
+#include "toolkit/base/result.hpp"
+#include "toolkit/base/unique_fd.hpp"
+
+namespace lkm::exec {
+
+class Notifications {
+ public:
+  explicit Notifications(UniqueFd listener);
+
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  enum class News { kNone, kCall, kEnd };
+  /// Takes a call, if there is one. kEnd: no process is left under the filter.
+  News receive(seccomp_notif& call);
+  /// False once the caller was killed: then its memory may be another's.
+  [[nodiscard]] bool valid(std::uint64_t id) const;
+  /// The call ends with `result`, or with an error if that is negative; the kernel's own -ERESTARTSYS and the
+  /// like may be among them while the caller has a signal to take. False when the caller is gone.
+  bool answer(std::uint64_t id, long result) const;
+  /// The call is the host's: it runs as if it had not been caught.
+  void pass(std::uint64_t id) const;
+  /// Gives the caller a descriptor, at `number`, in place of what was there. `then_answer`: the call ends with
+  /// that number as its result. 0, or -errno; -EBADF above its limit.
+  int place(std::uint64_t id, int descriptor, int number, bool close_on_exec, bool then_answer) const;
+
+ private:
+  UniqueFd fd_;
+};
+
+}  // namespace lkm::exec

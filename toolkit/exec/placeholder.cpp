@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "toolkit/exec/placeholder.hpp"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cerrno>
+
+namespace lkm::exec {
+namespace {
+
+/// Not writable is a socket whose buffer is filled by more than a quarter (net/unix/af_unix.c, unix_writable()).
+/// The kernel makes this the least it grants, some 4.5 KiB.
+constexpr int kSendBuffer = 1;
+constexpr std::size_t kFilling = 1500;  // bytes
+
+void take_all(int socket) {
+  std::array<char, 4096> bytes;
+  while (::recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT) == ssize_t(bytes.size())) {
+  }
+}
+
+}  // namespace
+
+Result<std::pair<Placeholder, UniqueFd>> Placeholder::make() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    return fail(errno, "make a placeholder for a socket");
+  }
+  UniqueFd stack_end(ends[0]);
+  UniqueFd program_end(ends[1]);
+  struct stat status {};
+  if (::fstat(program_end.get(), &status) != 0 ||
+      ::setsockopt(program_end.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof(kSendBuffer)) != 0) {
+    return fail(errno, "prepare a placeholder for a socket");
+  }
+  return std::pair(Placeholder(std::move(stack_end), status.st_ino), std::move(program_end));
+}
+
+void Placeholder::raise(unsigned events) {
+  if ((events & POLLERR) != 0) events |= POLLIN | POLLOUT;
+  // With a hang-up goes a byte that stays unread: see closed().
+  if ((events & (POLLIN | POLLRDHUP)) != 0 && (shown_ & (POLLIN | POLLRDHUP)) == 0) raise_edge();
+  if ((events & POLLOUT) != 0 && (shown_ & POLLOUT) == 0) {
+    take_all(stack_end_.get());
+    shown_ |= POLLOUT;
+  }
+  if ((events & POLLRDHUP) != 0 && (shown_ & POLLRDHUP) == 0) {
+    ::shutdown(stack_end_.get(), SHUT_WR);
+    shown_ |= POLLRDHUP;
+  }
+  // A TCP socket that was never connected has HUP as well, alone; it must not stay with the placeholder.
+  if ((events & POLLHUP) != 0 && (events & POLLRDHUP) != 0 && !hung_up()) {
+    ::shutdown(stack_end_.get(), SHUT_RDWR);
+    shown_ |= POLLHUP;
+  }
+}
+
+void Placeholder::show(unsigned events, int program_end) {
+  if ((events & POLLERR) != 0) events |= POLLIN | POLLOUT;
+  if ((events & (POLLIN | POLLRDHUP)) == 0 && (shown_ & POLLIN) != 0 && (shown_ & POLLRDHUP) == 0) {
+    take_all(program_end);
+    shown_ &= ~unsigned(POLLIN);
+  }
+  if ((events & POLLOUT) == 0 && (shown_ & POLLOUT) != 0 && !hung_up()) {
+    const std::array<char, kFilling> filling{};
+    (void)!::send(program_end, filling.data(), filling.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    shown_ &= ~unsigned(POLLOUT);
+  }
+  raise(events);
+}
+
+void Placeholder::raise_edge() {
+  if ((shown_ & POLLRDHUP) != 0) return;
+  (void)!::send(stack_end_.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  shown_ |= POLLIN;
+}
+
+bool Placeholder::closed(unsigned epoll_events) const {
+  return (epoll_events & EPOLLERR) != 0 || ((epoll_events & EPOLLHUP) != 0 && !hung_up());
+}
+
+}  // namespace lkm::exec

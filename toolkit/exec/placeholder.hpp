@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Placeholder: what a program holds in place of a socket of the stack.
+//
+// It is one end of an AF_UNIX stream pair; the stack has the other. So it is a real descriptor of the host, a
+// socket by fstat(2), and poll, select, epoll, dup, fork, exec, close and SCM_RIGHTS are the host kernel's
+// affair. It never carries data. Its readiness is made to be the socket's:
+//
+//   IN      a byte from the stack's end lies in it
+//   OUT     its send buffer is not filled. To fill it, the stack needs the program's end, and to take the byte
+//           back too; it borrows that for each call that the program makes on it (pidfd_getfd(2)), and only in
+//           a call can a socket cease to be readable or writable
+//   RDHUP   the stack's end was shut down for sending
+//   HUP     and for receiving
+//
+// An edge that epoll's EPOLLET must tell, though the level stays (more data came), is another byte. ERR shows as
+// IN and OUT, which makes a program look; PRI is not shown.
+//
+// When the last copy of the program's end is closed, in whatever process, the kernel hangs up the stack's end.
+// Once the stack shut down its end itself, that is told by ECONNRESET, for the byte that was never read.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "toolkit/base/result.hpp"
+#include "toolkit/base/unique_fd.hpp"
+
+namespace lkm::exec {
+
+class Placeholder {
+ public:
+  /// The second is the program's end, blocking, to be given to it. It is writable, and not readable.
+  /// Errors: as socketpair(2).
+  static Result<std::pair<Placeholder, UniqueFd>> make();
+
+  /// The stack's end, to be waited on for HUP and ERR by epoll.
+  [[nodiscard]] int fd() const { return stack_end_.get(); }
+  /// st_ino of the program's end, by which a descriptor is known to be it.
+  [[nodiscard]] std::uint64_t inode() const { return inode_; }
+
+  /// Shows poll(2) bits of the socket, as far as that can be done without the program's end: what is new.
+  void raise(unsigned events);
+  /// Shows exactly these. RDHUP and HUP stay once they are there.
+  void show(unsigned events, int program_end);
+  /// Tells once more that there is input.
+  void raise_edge();
+  [[nodiscard]] bool hung_up() const { return (shown_ & kHangUp) != 0; }
+
+  /// Whether the program's end is closed, when epoll reported these events of fd().
+  [[nodiscard]] bool closed(unsigned epoll_events) const;
+
+ private:
+  static constexpr unsigned kHangUp = 0x10;  // POLLHUP
+
+  Placeholder(UniqueFd stack_end, std::uint64_t inode) : stack_end_(std::move(stack_end)), inode_(inode) {}
+
+  UniqueFd stack_end_;
+  std::uint64_t inode_;
+  unsigned shown_ = 0x4;  // POLLOUT
+};
+
+}  // namespace lkm::exec

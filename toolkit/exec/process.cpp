@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "toolkit/exec/process.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <string_view>
+
+namespace lkm::exec {
+namespace {
+
+// A small file of /proc; empty when the thread is gone.
+std::string read_proc(pid_t tid, const char* name) {
+  const auto file = UniqueFd::open(fmt::format("/proc/{}/{}", tid, name), O_RDONLY);
+  if (!file) return {};
+  std::array<char, 4096> text;
+  const ssize_t size = ::read(file->get(), text.data(), text.size());
+  return size > 0 ? std::string(text.data(), std::size_t(size)) : std::string();
+}
+
+// The number in the line "Name:\t…" of /proc/PID/status (proc(5)).
+unsigned long field(std::string_view status, std::string_view name, int base) {
+  const std::string key = fmt::format("\n{}:\t", name);
+  const auto at = status.find(key);
+  if (at == std::string_view::npos) return 0;
+  return std::strtoul(status.data() + at + key.size(), nullptr, base);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Process>> Process::of_thread(pid_t tid) {
+  const auto pid = pid_t(field(read_proc(tid, "status"), "Tgid", 10));
+  if (pid == 0) return fail(ESRCH, "thread {}", tid);
+  UniqueFd pidfd(int(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd) return fail(errno, "open process {}", pid);
+  return std::shared_ptr<Process>(new Process(pid, std::move(pidfd)));
+}
+
+Result<UniqueFd> Process::borrow(int number) const {
+  UniqueFd fd(int(::syscall(SYS_pidfd_getfd, pidfd_.get(), number, 0)));
+  if (!fd) return fail(errno, "borrow descriptor {} of process {}", number, pid_);
+  return fd;
+}
+
+int Process::unused_number(int from) {
+  int number = std::max(from, all_used_below_);
+  while (borrow(number)) ++number;
+  if (from <= all_used_below_) all_used_below_ = number + 1;
+  return number;
+}
+
+void Process::released(int number) { all_used_below_ = std::min(all_used_below_, number); }
+
+Pending pending_signal(const Process& process, pid_t tid) {
+  const std::string status = read_proc(tid, "status");
+  const unsigned long open = ~field(status, "SigBlk", 16);
+  if ((field(status, "SigPnd", 16) & open) != 0) return Pending::kForIt;
+  if ((field(status, "ShdPnd", 16) & open) == 0) return Pending::kNone;
+  // The kernel gives it to the first thread if that takes it (kernel/signal.c, complete_signal()).
+  return tid == process.pid() ? Pending::kForIt : Pending::kForOneOf;
+}
+
+std::string thread_name(pid_t tid) {
+  std::string name = read_proc(tid, "comm");
+  while (!name.empty() && name.back() == '\n') name.pop_back();
+  return name.empty() ? "program" : name;
+}
+
+std::uint64_t socket_inode(int descriptor) {
+  struct stat status {};
+  return ::fstat(descriptor, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+}
+
+}  // namespace lkm::exec

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Process: a process of a program on the stack, seen from the stack.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "toolkit/base/result.hpp"
+#include "toolkit/base/unique_fd.hpp"
+
+namespace lkm::exec {
+
+class Process {
+ public:
+  /// The one that thread `tid` belongs to. Errors: ESRCH when it ended.
+  static Result<std::shared_ptr<Process>> of_thread(pid_t tid);
+
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  /// Readable once it ended (pidfd_open(2)).
+  [[nodiscard]] int fd() const { return pidfd_.get(); }
+
+  /// Another descriptor of the file that the process has as `number` (pidfd_getfd(2)).
+  /// Errors: EBADF when there is none; ESRCH; EPERM when the stack may not look into the process.
+  [[nodiscard]] Result<UniqueFd> borrow(int number) const;
+
+  /// The lowest unused number from `from` on.
+  int unused_number(int from);
+  /// `number` may be unused again.
+  void released(int number);
+
+ private:
+  Process(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+
+  pid_t pid_;
+  UniqueFd pidfd_;
+  int all_used_below_ = 0;
+};
+
+/// What /proc tells of a thread's signals.
+enum class Pending {
+  kNone,
+  kForIt,     ///< it has a signal to take, and will
+  kForOneOf,  ///< its process has one, which this thread or another may take
+};
+Pending pending_signal(const Process& process, pid_t tid);
+
+/// Its name, as ps(1) shows it.
+std::string thread_name(pid_t tid);
+
+/// st_ino of an open file if it is a socket of the host, else 0.
+std::uint64_t socket_inode(int descriptor);
+
+}  // namespace lkm::exec
