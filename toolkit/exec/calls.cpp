@@ -81,8 +81,8 @@ bool is_about_descriptor(unsigned long request) {
 
 Result<Thread::Target> Thread::target(int number) {
   LKM_TRY(UniqueFd end, process_->borrow(number));
-  auto socket = programs_.find(socket_inode(end.get()));
-  return Target{std::move(socket), std::move(end)};
+  auto [socket, relayed] = programs_.find(socket_inode(end.get()));
+  return Target{std::move(socket), relayed, std::move(end)};
 }
 
 Thread::Outcome Thread::pass() {
@@ -104,8 +104,10 @@ Thread::Outcome Thread::dispatch() {
   }
   auto on = target(int(arg(0)));
   if (!on && on.error().errno_value() == EBADF) return -EBADF;
+  if (on && on->relayed) return on_relay(std::move(*on));
   if (on && on->socket) return on_socket(std::move(*on));
-  if (on && call_.data.nr == SYS_ioctl && socket_inode(on->end.get()) != 0) return device_request();
+  const bool about_device = call_.data.nr == SYS_ioctl && arg(1) >= kFirstDeviceRequest && arg(1) <= kLastDeviceRequest;
+  if (about_device && on && socket_inode(on->end.get()) != 0) return device_request();
   return pass();
 }
 
@@ -113,10 +115,10 @@ Thread::Outcome Thread::on_socket(Target target) {
   switch (call_.data.nr) {
     case SYS_accept:
     case SYS_accept4: return accept(target);
-    case SYS_dup: return duplicate(target, kFirstFd, false);
+    case SYS_dup: return duplicate(target, 0, false);
     case SYS_fcntl: return duplicate(target, int(arg(2)), arg(1) == F_DUPFD_CLOEXEC);
-    case SYS_dup2:
-    case SYS_dup3: return pass();
+    case SYS_dup2: return move(target, int(arg(1)), false);
+    case SYS_dup3: return move(target, int(arg(1)), (arg(2) & O_CLOEXEC) != 0);
     case SYS_ioctl:
       if (is_about_descriptor(arg(1))) return pass();
       // It makes a descriptor of the stack, which means nothing to the program.
@@ -133,6 +135,24 @@ Thread::Outcome Thread::on_socket(Target target) {
   const long result = run_on(target, call_.data.nr, args);
   if (result == -EPIPE && raises_sigpipe(call_.data)) ::syscall(SYS_tgkill, pid(), tid_, SIGPIPE);
   return result;
+}
+
+/// Data goes through the descriptor itself; what is about the socket is the stack's.
+Thread::Outcome Thread::on_relay(Target target) {
+  switch (call_.data.nr) {
+    case SYS_bind:
+    case SYS_connect:
+    case SYS_listen:
+    case SYS_getsockname:
+    case SYS_getpeername:
+    case SYS_getsockopt:
+    case SYS_setsockopt: {
+      unsigned long args[6] = {static_cast<unsigned long>(target.socket->fd.get())};
+      std::copy_n(call_.data.args + 1, 5, args + 1);
+      return call_for(call_.data.nr, args);
+    }
+    default: return pass();
+  }
 }
 
 long Thread::call_for(long number, const unsigned long args[6], Memory memory) {
@@ -171,7 +191,7 @@ Thread::Outcome Thread::place(StackFd fd, bool nonblocking, bool close_on_exec) 
   auto adopted = programs_.adopt(std::move(fd), nonblocking);
   if (!adopted) return -adopted.error().errno_value();
   auto& [socket, end] = *adopted;
-  const int number = process_->unused_number(kFirstFd);
+  const int number = process_->unused_number(0);
   const int error = session_->notifications.place(call_.id, end.get(), number, close_on_exec, true);
   if (error == 0) {
     socket->places.emplace_back(process_, number);
@@ -199,13 +219,32 @@ Thread::Outcome Thread::accept(Target& target) {
 
 Thread::Outcome Thread::duplicate(const Target& target, int from, bool close_on_exec) {
   if (from < 0) return -EINVAL;
-  const int number = process_->unused_number(std::max(from, kFirstFd));
+  const int number = process_->unused_number(from);
   const int error = session_->notifications.place(call_.id, target.end.get(), number, close_on_exec, true);
   if (error == 0) {
     target.socket->places.emplace_back(process_, number);
     return std::nullopt;
   }
   return error == -EBADF ? -EMFILE : error;
+}
+
+/// dup2() of a socket. Under a low number its calls will not be caught, so a connection gets a relay there.
+Thread::Outcome Thread::move(const Target& target, int to, bool close_on_exec) {
+  Socket& socket = *target.socket;
+  if (to < 0 || to >= kFirstFd) return pass();
+  int type = 0;
+  socklen_t size = sizeof(type);
+  sockaddr_storage peer{};
+  socklen_t peer_size = sizeof(peer);
+  socket.fd.call(SYS_getsockopt, SOL_SOCKET, SO_TYPE, &type, &size);
+  if (type != SOCK_STREAM || socket.fd.call(SYS_getpeername, &peer, &peer_size) != 0) return pass();
+
+  const auto end = programs_.relay(target.socket);
+  if (!end) return -end.error().errno_value();
+  const int error = session_->notifications.place(call_.id, end->get(), to, close_on_exec, true);
+  if (error != 0) return error;
+  socket.relay_place = {process_, to};
+  return std::nullopt;
 }
 
 /// ioctl() about a network device on a socket of the host: if_nametoindex(3) uses one of AF_UNIX. The kernel
@@ -226,7 +265,7 @@ Thread::Outcome Thread::send_file() {
   if (!in) return -in.error().errno_value();
   auto out = target(int(arg(0)));
   if (!out) return -out.error().errno_value();
-  if (!out->socket) return in->socket ? Outcome(-EINVAL) : pass();
+  if (!out->socket || out->relayed) return in->socket ? Outcome(-EINVAL) : pass();
   struct stat status {};
   if (in->socket || ::fstat(in->end.get(), &status) != 0 || !S_ISREG(status.st_mode)) return -EINVAL;
 

@@ -23,10 +23,6 @@ constexpr long kOnOurs[] = {SYS_read,     SYS_write,    SYS_readv,   SYS_writev,
                             SYS_shutdown, SYS_dup,      SYS_dup2,    SYS_dup3};
 constexpr long kRefused[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register};
 
-// linux/sockios.h: requests about network devices, which the kernel serves on a socket of any family.
-constexpr unsigned kFirstDeviceRequest = 0x890b;
-constexpr unsigned kLastDeviceRequest = 0x89df;
-
 constexpr std::uint32_t kSocketCallsOfI386[] = {102, 359};  // socketcall, socket
 constexpr unsigned kX32 = 0x40000000;  // bit of the numbers of the x32 ABI
 

@@ -18,8 +18,13 @@
 
 namespace lkm::exec {
 
-/// Below FD_SETSIZE, so that select(2) works, and with room for 512 sockets under the usual limit of 1024.
-inline constexpr int kFirstFd = 512;
+/// High enough that most programs' files lie below; low enough for those that size a table by the number of
+/// descriptors they expect (wrk), for select(2), and for the usual limit of 1024.
+inline constexpr int kFirstFd = 10;
+
+/// Requests about network devices (linux/sockios.h), which the kernel serves on a socket of any family.
+inline constexpr unsigned kFirstDeviceRequest = 0x890b;
+inline constexpr unsigned kLastDeviceRequest = 0x89df;
 
 std::vector<sock_filter> filter_program();
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 
 #include <cerrno>
@@ -63,7 +64,14 @@ int Notifications::place(std::uint64_t id, int descriptor, int number, bool clos
   request.newfd = std::uint32_t(number);
   request.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
   request.flags = SECCOMP_ADDFD_FLAG_SETFD | (then_answer ? SECCOMP_ADDFD_FLAG_SEND : 0U);
-  return ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &request) >= 0 ? 0 : -errno;
+  // It waits for the caller to take the descriptor. A signal in between (the stack's tick) would leave the call
+  // answered with 0, and no descriptor (kernel/seccomp.c, seccomp_notify_addfd()).
+  sigset_t all, before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int error = ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &request) >= 0 ? 0 : -errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return error;
 }
 
 }  // namespace lkm::exec

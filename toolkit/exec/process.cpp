@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/exec/process.hpp"
 
+#include "toolkit/exec/filter.hpp"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -13,6 +15,8 @@
 
 namespace lkm::exec {
 namespace {
+
+constexpr int kFirstFdIfCrowded = 256;
 
 // A small file of /proc; empty when the thread is gone.
 std::string read_proc(pid_t tid, const char* name) {
@@ -47,10 +51,21 @@ Result<UniqueFd> Process::borrow(int number) const {
   return fd;
 }
 
+/// Whether a new file will get a number of kFirstFd or more, which is where sockets are placed.
+bool Process::crowded() const {
+  for (int number = STDERR_FILENO + 1; number < kFirstFd; ++number) {
+    if (!borrow(number)) return false;
+  }
+  return true;
+}
+
 int Process::unused_number(int from) {
+  // A descriptor can be given to a process at a number of our choice, but not "there if it is unused" (seccomp's
+  // ADDFD replaces). New files take the lowest number, so keep away from it.
+  from = std::max(from, crowded() ? kFirstFdIfCrowded : kFirstFd);
   int number = std::max(from, all_used_below_);
   while (borrow(number)) ++number;
-  if (from <= all_used_below_) all_used_below_ = number + 1;
+  if (from <= all_used_below_ || from == kFirstFd) all_used_below_ = number + 1;
   return number;
 }
 

@@ -27,7 +27,8 @@ class Process {
   /// Errors: EBADF when there is none; ESRCH; EPERM when the stack may not look into the process.
   [[nodiscard]] Result<UniqueFd> borrow(int number) const;
 
-  /// The lowest unused number from `from` on.
+  /// An unused number for a socket, from `from` on: the lowest that another thread's open(2) will not take before
+  /// we do.
   int unused_number(int from);
   /// `number` may be unused again.
   void released(int number);
@@ -37,6 +38,8 @@ class Process {
 
   pid_t pid_;
   UniqueFd pidfd_;
+  [[nodiscard]] bool crowded() const;
+
   int all_used_below_ = 0;
 };
 

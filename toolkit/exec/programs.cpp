@@ -165,6 +165,11 @@ void Programs::bury() {
         processes_.erase(pid);
         continue;
       }
+      if (const auto relayed = relays_.find(about); relayed != relays_.end()) {
+        relayed->second.relay->hang_up();
+        relays_.erase(relayed);
+        continue;
+      }
       const auto found = sockets_.find(about);
       if (found == sockets_.end() || !found->second->placeholder.closed(events[std::size_t(i)].events)) continue;
       for (const auto& [process, number] : found->second->places) {
@@ -209,9 +214,24 @@ void Programs::look_after_calls() {
   looking_ = busy_ > 0;
 }
 
-std::shared_ptr<Socket> Programs::find(std::uint64_t inode) const {
-  const auto found = sockets_.find(inode);
-  return found == sockets_.end() ? nullptr : found->second;
+Found Programs::find(std::uint64_t inode) const {
+  if (const auto found = sockets_.find(inode); found != sockets_.end()) return {found->second, false};
+  if (const auto found = relays_.find(inode); found != relays_.end()) return {found->second.socket, true};
+  return {};
+}
+
+Result<UniqueFd> Programs::relay(const std::shared_ptr<Socket>& socket) {
+  // One is there for standard input already, and now comes standard output.
+  if (const auto process = socket->relay_place.first.lock(); process && relays_.contains(socket->relay)) {
+    auto end = process->borrow(socket->relay_place.second);
+    if (end && socket_inode(end->get()) == socket->relay) return end;
+  }
+  LKM_TRY(auto started, Relay::start(stack_, socket));
+  auto& [relay, end] = started;
+  LKM_CHECK(add_end(ends_, relay->fd(), EPOLLET, relay->inode()));
+  socket->relay = relay->inode();
+  relays_.emplace(relay->inode(), Relayed{relay, socket});
+  return std::move(end);
 }
 
 Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd, bool nonblocking) {
@@ -244,7 +264,7 @@ void Programs::mirror() {
   while (!stopping_) {
     const long count = readiness_.call(SYS_epoll_wait, events.data(), events.size(), -1);
     for (long i = 0; i < count; ++i) {
-      const auto socket = find(events[std::size_t(i)].data.u64);
+      const auto socket = find(events[std::size_t(i)].data.u64).socket;
       if (!socket) continue;
       unsigned ready = events[std::size_t(i)].events;
       // Who waits inside a call for the same takes it, and shows what is left.

@@ -34,6 +34,7 @@
 #include "toolkit/exec/notifications.hpp"
 #include "toolkit/exec/placeholder.hpp"
 #include "toolkit/exec/process.hpp"
+#include "toolkit/exec/relay.hpp"
 #include "toolkit/net/stack_fd.hpp"
 
 namespace lkm::exec {
@@ -49,6 +50,14 @@ struct Socket {
   unsigned sending = 0;
   bool edge_due = false;  ///< input was left; an EPOLLET watcher waits for more
   std::vector<std::pair<std::weak_ptr<Process>, int>> places;  ///< numbers that it was given
+  std::uint64_t relay = 0;  ///< inode of its last relay, which may have ended
+  std::pair<std::weak_ptr<Process>, int> relay_place;  ///< where that was put
+};
+
+/// What a descriptor is.
+struct Found {
+  std::shared_ptr<Socket> socket;  ///< nullptr: no socket of the stack
+  bool relayed = false;            ///< it carries data itself (relay.hpp)
 };
 
 /// One `lkm-run exec`: a program and all that it starts.
@@ -71,8 +80,10 @@ class Programs {
 
   // -- for Thread ---------------------------------------------------------------------------------
   [[nodiscard]] Stack& stack() const { return stack_; }
-  /// The socket whose placeholder has that inode, or nullptr.
-  [[nodiscard]] std::shared_ptr<Socket> find(std::uint64_t inode) const;
+  /// By the inode of a placeholder's, or a relay's, end for the program.
+  [[nodiscard]] Found find(std::uint64_t inode) const;
+  /// The program's end of the socket's relay, which is started if it has none.
+  Result<UniqueFd> relay(const std::shared_ptr<Socket>& socket);
   /// A socket from a descriptor of the stack, and its program's end.
   Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> adopt(StackFd fd, bool nonblocking);
   /// Makes the placeholder show what the socket has.
@@ -103,9 +114,14 @@ class Programs {
 
   Stack& stack_;
   UniqueFd ends_;      // epoll set of the host: placeholders and processes, for their end
-  StackFd readiness_;  // epoll set of the stack: the sockets
+  StackFd readiness_;  // epoll set of the stack: the sockets, by the inodes of their placeholders
   std::vector<std::shared_ptr<Session>> sessions_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Socket>> sockets_;  // by inode
+  struct Relayed {
+    std::shared_ptr<Relay> relay;
+    std::shared_ptr<Socket> socket;
+  };
+  std::unordered_map<std::uint64_t, Relayed> relays_;  // by inode
   std::unordered_map<pid_t, std::shared_ptr<Process>> processes_;
   std::unordered_map<pid_t, std::shared_ptr<Thread>> threads_;  // by tid
   std::vector<NewCall> new_calls_;  // of threads that have no fiber yet

@@ -45,6 +45,7 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   /// A descriptor of the call that is a socket of the stack.
   struct Target {
     std::shared_ptr<Socket> socket;
+    bool relayed = false;
     UniqueFd end;  ///< the program's end of its placeholder, which keeps the socket open meanwhile
   };
   /// What a call comes to: its result, or nothing when it was answered otherwise.
@@ -56,10 +57,12 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   // calls.cpp
   Outcome dispatch();
   Outcome on_socket(Target target);
+  Outcome on_relay(Target target);
   Outcome open_socket();
   Outcome accept(Target& target);
   Outcome send_file();
   Outcome duplicate(const Target& target, int from, bool close_on_exec);
+  Outcome move(const Target& target, int to, bool close_on_exec);
   Outcome device_request();
   Outcome place(StackFd fd, bool nonblocking, bool close_on_exec);
   Outcome pass();

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "tools/lkm-run/program.hpp"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
+#include <cstdlib>
 
 #include "toolkit/exec/filter.hpp"
 #include "tools/lkm-run/stack_client.hpp"
@@ -19,28 +18,18 @@ namespace {
 constexpr int kCannotExecute = 126;
 constexpr int kNotFound = 127;
 
-/// Sockets of the stack have high numbers.
-Result<void> make_room_for_descriptors() {
-  rlimit files{};
-  ::getrlimit(RLIMIT_NOFILE, &files);
-  const rlim_t wanted = 2 * exec::kFirstFd;
-  if (files.rlim_cur >= wanted) return {};
-  files.rlim_cur = std::min(wanted, files.rlim_max);
-  if (files.rlim_cur > exec::kFirstFd && ::setrlimit(RLIMIT_NOFILE, &files) == 0) return {};
-  return fail_hint(EMFILE, fmt::format("ulimit -n {}", wanted),
-                   "descriptors of stack sockets begin at {}, and the limit is {}", exec::kFirstFd, files.rlim_max);
-}
-
 }  // namespace
 
 Result<int> become_program(const Arguments& arguments, Terminal& terminal, std::vector<std::string> command) {
-  LKM_CHECK(make_room_for_descriptors());
+  LKM_TRY(const auto folder, state_folder(arguments));
+  const std::string netns = arguments.value("netns");
   LKM_TRY(auto client, connect(arguments));
   // From here on this process's own socket calls are caught too, but not those of the client: its descriptor
   // is a low one, and it only sends and receives.
   LKM_TRY(const UniqueFd listener, exec::install_filter());
-  LKM_CHECK(client.call("exec.attach", {{"listener", listener.get()}, {"netns", arguments.value("netns")}}));
+  LKM_CHECK(client.call("exec.attach", {{"listener", listener.get()}, {"netns", netns}}));
 
+  ::setenv("LKM_RUN_STACK", (netns.empty() ? folder.name() : fmt::format("{}/{}", folder.name(), netns)).c_str(), 1);
   std::vector<char*> argv;
   for (std::string& word : command) argv.push_back(word.data());
   argv.push_back(nullptr);

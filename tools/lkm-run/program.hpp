@@ -12,7 +12,8 @@
 namespace lkm::cli {
 
 /// Puts this process onto the stack that --name means, in the netns that --netns means, and executes the command,
-/// which has the same process, terminal, signals, folder and environment then. Returns only when that fails:
+/// which has the same process, terminal, signals and folder then, and the same environment but for $LKM_RUN_STACK,
+/// which names the stack and the netns ("default", "default/client"). Returns only when that fails:
 /// 127 when there is no such command, 126 when it cannot be executed; errors before that as of the stack.
 Result<int> become_program(const Arguments& arguments, Terminal& terminal, std::vector<std::string> command);
 

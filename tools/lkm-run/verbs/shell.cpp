@@ -14,7 +14,6 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   const std::string place = netns.empty() ? folder.name() : fmt::format("{}/{}", folder.name(), netns);
   // bash's own start files set PS1 after us; PROMPT_COMMAND they leave alone. Any other shell shows PS1.
   const std::string prompt = fmt::format("[{}] ", place);
-  ::setenv("LKM_RUN_STACK", place.c_str(), 1);
   ::setenv("PS1", fmt::format("{}$ ", prompt).c_str(), 1);
   ::setenv("PROMPT_COMMAND", fmt::format("[[ $PS1 == '{0}'* ]] || PS1='{0}'$PS1", prompt).c_str(), 1);
   const char* shell = std::getenv("SHELL");

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// A child goes under the filter and makes calls; which of them arrive here?
+#include "toolkit/exec/filter.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <functional>
+
+#include "toolkit/exec/notifications.hpp"
+
+namespace lkm::exec {
+namespace {
+
+constexpr long kAnswer = 4711;
+
+/// Makes a call under the filter. The result and whether it arrived; one that arrives is answered with kAnswer.
+std::pair<long, bool> call(const std::function<long()>& make) {
+  int ends[2];
+  EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  const UniqueFd parent(ends[0]);
+  UniqueFd child(ends[1]);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    auto listener = install_filter();
+    const int number = listener ? listener->get() : -1;
+    char go = 0;
+    // Low descriptors: what is used here is not caught.
+    if (::write(child.get(), &number, sizeof(number)) < 0 || ::read(child.get(), &go, 1) < 0) ::_exit(1);
+    const long result = make();
+    const long answer = result < 0 ? -errno : result;
+    ::_exit(::write(child.get(), &answer, sizeof(answer)) == sizeof(answer) ? 0 : 1);
+  }
+  child.reset();
+  int number = -1;
+  EXPECT_EQ(::read(parent.get(), &number, sizeof(number)), ssize_t(sizeof(number)));
+  EXPECT_GE(number, 0);
+  const UniqueFd process(int(::syscall(SYS_pidfd_open, pid, 0)));
+  Notifications notifications(UniqueFd(int(::syscall(SYS_pidfd_getfd, process.get(), number, 0))));
+  EXPECT_EQ(::write(parent.get(), "g", 1), 1);
+
+  bool arrived = false;
+  for (;;) {
+    pollfd both[2] = {{.fd = notifications.fd(), .events = POLLIN, .revents = 0},
+                      {.fd = parent.get(), .events = POLLIN, .revents = 0}};
+    ::poll(both, 2, -1);
+    if (both[1].revents != 0) break;
+    seccomp_notif news;
+    if (notifications.receive(news) != Notifications::News::kCall) continue;
+    arrived = true;
+    EXPECT_TRUE(notifications.valid(news.id));
+    notifications.answer(news.id, kAnswer);
+  }
+  long result = 0;
+  EXPECT_EQ(::read(parent.get(), &result, sizeof(result)), ssize_t(sizeof(result)));
+  int status = 0;
+  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  seccomp_notif news;
+  EXPECT_EQ(notifications.receive(news), Notifications::News::kEnd);
+  return {result, arrived};
+}
+
+const std::pair<long, bool> kCaught{kAnswer, true};
+
+TEST(Filter, CatchesSocketsOfEveryFamilyButTheHosts) {
+  EXPECT_EQ(call([] { return ::socket(AF_INET, SOCK_STREAM, 0); }), kCaught);
+  EXPECT_EQ(call([] { return ::socket(AF_NETLINK, SOCK_RAW, 0); }), kCaught);
+  EXPECT_EQ(call([] { return ::socket(AF_PACKET, SOCK_RAW, 0); }), kCaught);
+  EXPECT_FALSE(call([] { return ::socket(AF_UNIX, SOCK_STREAM, 0); }).second);
+}
+
+TEST(Filter, CatchesReadsOfHighDescriptorsOnly) {
+  char byte = 0;
+  EXPECT_EQ(call([&] { return ::read(kFirstFd, &byte, 1); }), kCaught);
+  EXPECT_EQ(call([&] { return ::write(kFirstFd + 1000, &byte, 1); }), kCaught);
+  EXPECT_EQ(call([&] { return ::recv(kFirstFd, &byte, 1, 0); }), kCaught);
+  EXPECT_EQ(call([&] { return ::recv(kFirstFd - 1, &byte, 1, 0); }), std::pair(-long(EBADF), false));
+  EXPECT_EQ(call([&] { return ::read(kFirstFd - 1, &byte, 0); }), std::pair(-long(EBADF), false));
+}
+
+TEST(Filter, CatchesWhatConcernsSocketsUnderEveryNumber) {
+  EXPECT_EQ(call([] { return ::listen(3, 1); }), kCaught);
+  EXPECT_EQ(call([] { return ::getpeername(0, nullptr, nullptr); }), kCaught);
+}
+
+TEST(Filter, CatchesTheOtherEndOfATransfer) {
+  EXPECT_EQ(call([] { return ::sendfile(kFirstFd, 0, nullptr, 1); }), kCaught);
+  EXPECT_EQ(call([] { return ::splice(0, nullptr, kFirstFd, nullptr, 1, 0); }), kCaught);
+  EXPECT_EQ(call([] { return ::splice(kFirstFd, nullptr, 0, nullptr, 1, 0); }), kCaught);
+  EXPECT_FALSE(call([] { return ::splice(0, nullptr, 1, nullptr, 1, 0); }).second);
+}
+
+TEST(Filter, CatchesRequestsAboutDevicesOnAnyDescriptor) {
+  EXPECT_EQ(call([] { return ::ioctl(3, SIOCGIFINDEX, nullptr); }), kCaught);
+  EXPECT_EQ(call([] { return ::ioctl(kFirstFd, FIONREAD, nullptr); }), kCaught);
+  EXPECT_FALSE(call([] { return ::ioctl(3, FIONREAD, nullptr); }).second);
+}
+
+TEST(Filter, CatchesCopiesButNotFlags) {
+  EXPECT_EQ(call([] { return ::dup(kFirstFd); }), kCaught);
+  EXPECT_EQ(call([] { return ::fcntl(kFirstFd, F_DUPFD, 0); }), kCaught);
+  EXPECT_EQ(call([] { return ::fcntl(kFirstFd, F_DUPFD_CLOEXEC, 0); }), kCaught);
+  EXPECT_FALSE(call([] { return ::fcntl(kFirstFd, F_GETFL); }).second);
+  EXPECT_FALSE(call([] { return ::fcntl(3, F_DUPFD, 0); }).second);
+}
+
+TEST(Filter, RefusesWhatWouldPassByTheStack) {
+  EXPECT_EQ(call([] { return ::syscall(SYS_io_uring_setup, 1, nullptr); }), std::pair(-long(ENOSYS), false));
+  EXPECT_EQ(call([] { return ::syscall(SYS_socket | 0x40000000, AF_INET, SOCK_STREAM, 0); }),
+            std::pair(-long(ENOSYS), false));
+}
+
+TEST(Filter, IsNotPutOnTwice) {
+  const auto [result, arrived] = call([] {
+    const auto second = install_filter();
+    errno = second ? 0 : second.error().errno_value();
+    return second ? 0L : -1L;
+  });
+  EXPECT_EQ(result, -EBUSY);
+  EXPECT_FALSE(arrived);
+}
+
+}  // namespace
+}  // namespace lkm::exec
