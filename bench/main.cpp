@@ -23,7 +23,7 @@ constexpr const char* kHelp =
     "\n"
     "  --image DIR    the library kernel, as Kbuild/kernel prints it\n"
     "  --source DIR   top of the source tree\n"
-    "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, rebuild,\n"
+    "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, rebuild, programs,\n"
     "                 lab-10, lab-100, lab-1000, lab-flows\n"
     "  --rounds N     of each measurement; the median counts (default 7)\n"
     "  --cpu N        bind to this CPU (default: the first allowed one)\n"
@@ -40,7 +40,7 @@ struct Part {
 constexpr Part kParts[] = {{"boot", boot_part, true},        {"idle", idle_part, false},
                            {"fibers", fibers_part, false},   {"threads", threads_part, false},
                            {"modules", modules_part, false}, {"swaps", swaps_part, false},
-                           {"rebuild", rebuild_part, false}, {"lab-10", lab_10_part, true},
+                           {"rebuild", rebuild_part, false}, {"programs", programs_part, false}, {"lab-10", lab_10_part, true},
                            {"lab-100", lab_100_part, true},  {"lab-1000", lab_1000_part, true},
                            {"lab-flows", lab_flows_part, true}};
 
@@ -124,6 +124,7 @@ int usage(const std::string& problem) {
 }
 
 int main_(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--ping-pong") return ping_pong();
   const option kOptions[] = {{"image", required_argument, nullptr, 'i'},
                              {"source", required_argument, nullptr, 's'},
                              {"part", required_argument, nullptr, 'p'},

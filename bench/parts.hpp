@@ -34,6 +34,9 @@ Result<Rows> lab_100_part(const Options& options);
 Result<Rows> lab_1000_part(const Options& options);
 Result<Rows> lab_flows_part(const Options& options);
 
+Result<Rows> programs_part(const Options& options);  ///< lkm-run exec, against the same programs on the host
+int ping_pong();                                    ///< a program that this part runs
+
 /// A stack of this image with the default options, running `body`.
 Result<Rows> with_stack(const Options& options, const std::function<Result<Rows>(Stack&)>& body);
 

@@ -21,7 +21,9 @@ constexpr long kOnAnySocket[] = {SYS_bind,        SYS_connect,     SYS_listen,  
 constexpr long kOnOurs[] = {SYS_read,     SYS_write,    SYS_readv,   SYS_writev,   SYS_preadv2, SYS_pwritev2,
                             SYS_sendto,   SYS_recvfrom, SYS_sendmsg, SYS_recvmsg,  SYS_sendmmsg, SYS_recvmmsg,
                             SYS_shutdown, SYS_dup,      SYS_dup2,    SYS_dup3};
-constexpr long kRefused[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register};
+// io_uring makes socket calls that no filter sees; with userfaultfd a program would make the stack wait when that
+// copies from its memory.
+constexpr long kRefused[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_userfaultfd};
 
 constexpr std::uint32_t kSocketCallsOfI386[] = {102, 359};  // socketcall, socket
 constexpr unsigned kX32 = 0x40000000;  // bit of the numbers of the x32 ABI

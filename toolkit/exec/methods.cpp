@@ -7,16 +7,19 @@
 #include <memory>
 
 #include "toolkit/exec/programs.hpp"
+#include "toolkit/exec/views.hpp"
 
 namespace lkm::exec {
 
 using control::Call;
 using control::Json;
 
-void add_methods(control::Server& server, Stack& stack) {
+void add_methods(control::Server& server, Stack& stack, const std::filesystem::path& views,
+                 const std::filesystem::path& mount) {
   // The fibers of programs come with the first one.
   auto programs = std::make_shared<std::unique_ptr<Programs>>();
-  server.add("exec.attach", [programs, &stack](Call& call) -> Result<Json> {
+  auto shown = std::make_shared<Views>(stack, views, mount);
+  server.add("exec.attach", [programs, shown, &stack](Call& call) -> Result<Json> {
     LKM_TRY(const auto listener, control::integer_param(call.params(), "listener", -1));
     LKM_TRY(const auto netns, control::string_param(call.params(), "netns", ""));
     if (stack.options().clock == Clock::kVirtual) {
@@ -35,7 +38,9 @@ void add_methods(control::Server& server, Stack& stack) {
       LKM_TRY(*programs, Programs::start(stack));
     }
     LKM_CHECK((*programs)->attach(std::move(copy), netns));
-    return Json::object();
+    // A program can do without.
+    const auto view = shown->of(netns);
+    return Json{{"view", view ? view->string() : ""}};
   });
 }
 

@@ -27,7 +27,7 @@ Result<int> serve(Stack& stack, const DaemonOptions& options, Interrupt& interru
   // `down` takes the same way as SIGTERM: there is one way to end.
   control::add_methods(*server, stack, about, [] { ::kill(::getpid(), SIGTERM); });
   control::add_network_methods(*server, stack);
-  exec::add_methods(*server, stack);
+  exec::add_methods(*server, stack, options.folder.path() / "views", about.mount);
   LKM_CHECK(server->start());
 
   ready(control::to_json(about, stack));

@@ -7,7 +7,9 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "toolkit/base/log.hpp"
 #include "toolkit/exec/filter.hpp"
+#include "toolkit/exec/private_view.hpp"
 #include "tools/lkm-run/stack_client.hpp"
 #include "tools/lkm-run/verb.hpp"
 
@@ -27,7 +29,12 @@ Result<int> become_program(const Arguments& arguments, Terminal& terminal, std::
   // From here on this process's own socket calls are caught too, but not those of the client: its descriptor
   // is a low one, and it only sends and receives.
   LKM_TRY(const UniqueFd listener, exec::install_filter());
-  LKM_CHECK(client.call("exec.attach", {{"listener", listener.get()}, {"netns", netns}}));
+  LKM_TRY(const Json attached, client.call("exec.attach", {{"listener", listener.get()}, {"netns", netns}}));
+  if (const std::string view = attached.value("view", ""); !view.empty()) {
+    if (const auto shown = exec::show_view(view); !shown) {
+      log::debug("exec", "the program sees the host's /proc/net: {}", shown.error().message());
+    }
+  }
 
   ::setenv("LKM_RUN_STACK", (netns.empty() ? folder.name() : fmt::format("{}/{}", folder.name(), netns)).c_str(), 1);
   std::vector<char*> argv;

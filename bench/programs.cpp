@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Unmodified programs on a stack (lkm-run exec), against the same programs on the host's loopback. Stack and programs
+// share the one CPU that this process is bound to, as the host's kernel and the programs do.
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "bench/parts.hpp"
+#include "toolkit/base/child.hpp"
+#include "toolkit/base/file.hpp"
+#include "toolkit/base/temp_dir.hpp"
+#include "toolkit/base/unique_fd.hpp"
+
+namespace lkm::bench {
+namespace {
+
+using namespace std::chrono_literals;
+
+using Words = std::vector<std::string>;
+constexpr int kPingRounds = 20'000;
+constexpr auto kServerPatience = 10s;
+
+Result<std::string> output_of(Words words) {
+  LKM_TRY(auto child, Child::spawn({.argv = words, .out = Child::Output::kPipe, .err = Child::Output::kNull}));
+  LKM_TRY(std::string text, child.read_all());
+  LKM_TRY(const ExitStatus status, child.wait());
+  if (status.success()) return text;
+  return fail(EIO, "'{}' ended with {}: {}", fmt::join(words, " "), status.code, text);
+}
+
+/// Where programs run: words in front of theirs.
+struct Place {
+  Words front;
+  [[nodiscard]] Words operator()(const Words& words) const {
+    Words all = front;
+    all.insert(all.end(), words.begin(), words.end());
+    return all;
+  }
+};
+
+/// A client's output, tried until the server that was just started answers it.
+Result<std::string> ask(const Place& place, const Words& client) {
+  const auto deadline = std::chrono::steady_clock::now() + kServerPatience;
+  for (;;) {
+    auto text = output_of(place(client));
+    if (text || std::chrono::steady_clock::now() > deadline) return text;
+    std::this_thread::sleep_for(20ms);
+  }
+}
+
+Result<double> number_after(const std::string& text, const std::string& key) {
+  const auto at = text.rfind(key);
+  if (at == std::string::npos) return fail(EBADMSG, "no '{}' in '{}'", key, text);
+  return std::strtod(text.c_str() + at + key.size(), nullptr);
+}
+
+Result<double> ping_us(const Place& place) {
+  LKM_TRY(const std::string text, output_of(place({std::filesystem::read_symlink("/proc/self/exe"), "--ping-pong"})));
+  return std::strtod(text.c_str(), nullptr);
+}
+
+Result<double> bulk_gbit(const Place& place, int streams) {
+  LKM_TRY(auto server, Child::spawn({.argv = place({"iperf3", "-s", "-1", "-p", "5299"}), .out = Child::Output::kNull}));
+  LKM_TRY(const std::string text, ask(place, {"iperf3", "-c", "127.0.0.1", "-p", "5299", "-t", "2", "-P",
+                                              std::to_string(streams), "-J"}));
+  const auto at = text.find("\"sum_received\"");
+  if (at == std::string::npos) return fail(EBADMSG, "iperf3 said '{}'", text);
+  LKM_TRY(const double bits, number_after(text.substr(at, 400), "\"bits_per_second\":"));
+  return bits / 1e9;
+}
+
+Result<double> requests(const Place& place, const std::filesystem::path& folder, bool keep_alive) {
+  const std::string at = folder;
+  LKM_CHECK(replace_file(folder / "nginx.conf",
+                       fmt::format("daemon off;\nmaster_process off;\npid {0}/pid;\nerror_log /dev/null;\n"
+                                   "events {{ worker_connections 400; }}\n"
+                                   "http {{\n  access_log off;\n  keepalive_requests 100000000;\n"
+                                   "  client_body_temp_path {0}/a; proxy_temp_path {0}/b; fastcgi_temp_path {0}/c;\n"
+                                   "  uwsgi_temp_path {0}/d; scgi_temp_path {0}/e;\n"
+                                   "  server {{ listen 5298; return 200 'hello'; }}\n}}\n",
+                                   at)));
+  LKM_TRY(auto server, Child::spawn({.argv = place({"nginx", "-c", at + "/nginx.conf", "-e", "/dev/null"}),
+                                     .err = Child::Output::kNull}));
+  LKM_CHECK(ask(place, {"curl", "-sf", "http://127.0.0.1:5298/"}));
+  Words wrk = {"wrk", "-t", "1", "-c", "16", "-d", "2", "http://127.0.0.1:5298/"};
+  if (!keep_alive) wrk.insert(wrk.end() - 1, {"-H", "Connection: close"});
+  LKM_TRY(const std::string text, output_of(place(wrk)));
+  LKM_CHECK(server.stop(2s));
+  return number_after(text, "Requests/sec:");
+}
+
+/// Of both places in turns, the median.
+Result<Row> compare(const Options& options, const Place& ours, const std::string& name, const std::string& unit,
+                    const std::function<Result<double>(const Place&)>& measure) {
+  std::vector<double> mine, theirs;
+  for (std::size_t round = 0; round < options.rounds; ++round) {
+    LKM_TRY(const double on_the_stack, measure(ours));
+    LKM_TRY(const double on_the_host, measure({}));
+    mine.push_back(on_the_stack);
+    theirs.push_back(on_the_host);
+  }
+  return Row{.name = name, .unit = unit, .ours = median(mine), .peer = "the same program on the host's loopback",
+             .theirs = median(theirs), .floor = {}};
+}
+
+}  // namespace
+
+Result<Rows> programs_part(const Options& options) {
+  LKM_TRY(const TempDir folder, TempDir::make());
+  ::setenv("XDG_RUNTIME_DIR", folder.path().c_str(), 1);
+  const std::string lkm_run = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../tools/lkm-run/lkm-run";
+  LKM_CHECK(output_of({lkm_run, "up", "--no-fuse", "--image", options.image}));
+  const Place stack{{lkm_run, "exec", "--"}};
+  Rows rows;
+  const auto measure_all = [&]() -> Result<void> {
+    LKM_TRY(rows.emplace_back(), compare(options, stack, "programs: ping-pong of 1 byte, two processes", "us", ping_us));
+    for (const int streams : {1, 8}) {
+      LKM_TRY(rows.emplace_back(), compare(options, stack, fmt::format("programs: iperf3, {} streams", streams), "Gbit/s",
+                                           [&](const Place& place) { return bulk_gbit(place, streams); }));
+    }
+    for (const bool keep_alive : {true, false}) {
+      LKM_TRY(rows.emplace_back(),
+              compare(options, stack, fmt::format("programs: nginx, wrk, 16 connections{}", keep_alive ? "" : ", one request each"),
+                      "requests/s", [&](const Place& place) { return requests(place, folder.path(), keep_alive); }));
+    }
+    return {};
+  };
+  const auto measured = measure_all();
+  LKM_CHECK(output_of({lkm_run, "down"}));
+  LKM_CHECK(measured);
+  return rows;
+}
+
+/// The program of the ping-pong rows: prints microseconds a round trip. 0 or 1.
+int ping_pong() {
+  const UniqueFd server(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  auto* const at = reinterpret_cast<sockaddr*>(&address);
+  if (::bind(server.get(), at, size) != 0 || ::listen(server.get(), 1) != 0 || ::getsockname(server.get(), at, &size) != 0) {
+    return 1;
+  }
+  const int on = 1;
+  char byte = 0;
+  const pid_t echo = ::fork();
+  if (echo == 0) {
+    const UniqueFd end(::accept(server.get(), nullptr, nullptr));
+    ::setsockopt(end.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    while (::recv(end.get(), &byte, 1, 0) == 1 && ::send(end.get(), &byte, 1, 0) == 1) {
+    }
+    ::_exit(0);
+  }
+  UniqueFd end(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(end.get(), at, size) != 0) return 1;
+  ::setsockopt(end.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < kPingRounds; ++i) {
+    if (::send(end.get(), &byte, 1, 0) != 1 || ::recv(end.get(), &byte, 1, 0) != 1) return 1;
+  }
+  const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - begin;
+  fmt::print("{:.3f}\n", spent.count() / kPingRounds);
+  end.reset();
+  ::waitpid(echo, nullptr, 0);
+  return 0;
+}
+
+}  // namespace lkm::bench
