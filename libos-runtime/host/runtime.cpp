@@ -251,6 +251,7 @@ Result<Snapshot::Side> Runtime::take_snapshot() {
     if (!clock_.is_virtual()) arm_tick(true);
     LKM_CHECK(events_.renew());
     if (options_.on_resume) options_.on_resume(snapshot_.why());
+    if (at_resume) at_resume();
   }
   return side;
 }

@@ -105,6 +105,8 @@ class Runtime {
   std::function<void(std::string_view)> on_console;
   /// request_module(); returns 0 or -errno. Set by Stack.
   std::function<int(const char* name)> on_modprobe;
+  /// In a copy that goes on. Set by Stack.
+  std::function<void()> at_resume;
   /// A fiber waits for the host and not for stack time (both ends of the wait). Virtual time stands while
   /// all fibers do.
   void host_wait_begins() { --busy_fibers_; }

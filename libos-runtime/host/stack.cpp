@@ -216,6 +216,8 @@ Result<void> Stack::watch_fd(int host_fd, std::function<void()> ready) {
   return impl_->runtime->events().watch(host_fd, std::move(ready));
 }
 
+void Stack::at_resume(std::function<void()> action) { impl_->runtime->at_resume = std::move(action); }
+
 void Stack::unwatch_fd(int host_fd) { impl_->runtime->events().unwatch(host_fd); }
 
 StackTime Stack::now() const { return StackTime(impl_->runtime->now()); }

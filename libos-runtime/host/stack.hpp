@@ -230,6 +230,9 @@ class Stack {
   /// fibers: it may unpark them, and must not wait. EBUSY when the descriptor is waited for.
   Result<void> watch_fd(int host_fd, std::function<void()> ready);
   void unwatch_fd(int host_fd);
+  /// Calls `action` when the stack goes on from a snapshot, after Options::on_resume. It must not wait. There is one
+  /// at a time; an empty one takes it back.
+  void at_resume(std::function<void()> action);
   [[nodiscard]] StackTime now() const;
 
   // -- files of the stack, as convenience over syscall() ------------------------------------------

@@ -44,7 +44,7 @@ std::pair<long, bool> call(const std::function<long()>& make) {
   EXPECT_EQ(::read(parent.get(), &number, sizeof(number)), ssize_t(sizeof(number)));
   EXPECT_GE(number, 0);
   const UniqueFd process(int(::syscall(SYS_pidfd_open, pid, 0)));
-  Notifications notifications(UniqueFd(int(::syscall(SYS_pidfd_getfd, process.get(), number, 0))));
+  auto notifications = Notifications::make(UniqueFd(int(::syscall(SYS_pidfd_getfd, process.get(), number, 0)))).value();
   EXPECT_EQ(::write(parent.get(), "g", 1), 1);
 
   bool arrived = false;
@@ -116,6 +116,14 @@ TEST(Filter, RefusesWhatWouldPassByTheStack) {
   EXPECT_EQ(call([] { return ::syscall(SYS_io_uring_setup, 1, nullptr); }), std::pair(-long(ENOSYS), false));
   EXPECT_EQ(call([] { return ::syscall(SYS_socket | 0x40000000, AF_INET, SOCK_STREAM, 0); }),
             std::pair(-long(ENOSYS), false));
+}
+
+TEST(Listener, IsNotAnyDescriptor) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  UniqueFd out(ends[0]), in(ends[1]);
+  EXPECT_EQ(Notifications::make(std::move(out)).error().errno_value(), EINVAL);
+  EXPECT_EQ(Notifications::make(UniqueFd()).error().errno_value(), EINVAL);
 }
 
 TEST(Filter, IsNotPutOnTwice) {

@@ -65,6 +65,20 @@ TEST_F(PlaceholderTest, MakesAnEdgeWhereTheLevelStays) {
   EXPECT_EQ(shown(), POLLOUT);
 }
 
+TEST_F(PlaceholderTest, GoesOnWhereAnotherProcessLeftIt) {
+  // As a stack that goes on from a snapshot: its own memory says what was shown before.
+  ::send(placeholder_.fd(), "", 1, 0);
+  placeholder_.look_again();
+  placeholder_.show(0, end_.get());
+  EXPECT_EQ(shown(), 0);
+  char filling[4096];
+  ::recv(placeholder_.fd(), filling, sizeof(filling), 0);
+  placeholder_.look_again();
+  placeholder_.show(0, end_.get());
+  EXPECT_EQ(shown(), 0);
+  EXPECT_FALSE(placeholder_.closed());
+}
+
 TEST_F(PlaceholderTest, HangsUp) {
   placeholder_.raise(POLLHUP);  // a TCP socket that was never connected
   EXPECT_EQ(shown(), POLLOUT);

@@ -172,6 +172,7 @@ long Thread::run_on(Target& target, long number, const unsigned long (&args)[6],
     socket.fd.call(SYS_fcntl, F_SETFL, O_RDWR | (nonblocking ? O_NONBLOCK : 0));
     socket.nonblocking = nonblocking;
   }
+  programs_.count(socket);
   const Direction way = direction(number);
   socket.receiving += way == Direction::kReceives;
   socket.sending += way == Direction::kSends;

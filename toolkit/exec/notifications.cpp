@@ -15,11 +15,53 @@
 #endif
 
 namespace lkm::exec {
+namespace {
 
-Notifications::Notifications(UniqueFd listener) : fd_(std::move(listener)) {
+constexpr std::size_t kMostOpen = 4096;
+
+}  // namespace
+
+Result<Notifications> Notifications::make(UniqueFd listener) {
+  const std::uint64_t none = 0;
+  if (::ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &none) == 0 || errno != ENOENT) {
+    return fail(EINVAL, "descriptor {} is no listener of a seccomp filter", listener.get());
+  }
   // The two sides take turns: the scheduler may keep them on one core, where waking costs least. Without it
   // (before 6.6) all works as well.
-  (void)::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+  (void)::ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+  LKM_TRY(auto open, SharedArray<seccomp_notif>::make(kMostOpen));
+  return Notifications(std::move(listener), std::move(open));
+}
+
+/// Where there is no place left, the call is served all the same, but would not survive a snapshot.
+void Notifications::note(const seccomp_notif& call) {
+  for (std::size_t tried = 0; tried < kMostOpen; ++tried) {
+    const std::size_t place = next_place_++ % kMostOpen;
+    if (open_[place].id != 0) continue;
+    open_[place] = call;
+    places_.emplace(call.id, place);
+    return;
+  }
+}
+
+void Notifications::forget(std::uint64_t id) {
+  const auto found = places_.find(id);
+  if (found == places_.end()) return;
+  open_[found->second].id = 0;
+  next_place_ = found->second;
+  places_.erase(found);
+}
+
+std::vector<seccomp_notif> Notifications::take_over() {
+  std::vector<seccomp_notif> unknown;
+  auto known = std::exchange(places_, {});
+  for (std::size_t place = 0; place < kMostOpen; ++place) {
+    const seccomp_notif& call = open_[place];
+    if (call.id == 0) continue;
+    if (!known.contains(call.id)) unknown.push_back(call);
+    places_.emplace(call.id, place);
+  }
+  return unknown;
 }
 
 Notifications::News Notifications::receive(seccomp_notif& call) {
@@ -29,7 +71,10 @@ Notifications::News Notifications::receive(seccomp_notif& call) {
     if (::poll(&ready, 1, 0) <= 0) return News::kNone;
     if ((ready.revents & POLLIN) == 0) return News::kEnd;
     call = {};
-    if (::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_RECV, &call) == 0) return News::kCall;
+    if (::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_RECV, &call) == 0) {
+      note(call);
+      return News::kCall;
+    }
     if (errno != ENOENT && errno != EINTR) return News::kNone;  // ENOENT: the caller was killed
   }
 }
@@ -38,7 +83,8 @@ bool Notifications::valid(std::uint64_t id) const {
   return ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }
 
-bool Notifications::answer(std::uint64_t id, long result) const {
+bool Notifications::answer(std::uint64_t id, long result) {
+  forget(id);
   seccomp_notif_resp response{};
   response.id = id;
   if (result < 0) {
@@ -49,7 +95,8 @@ bool Notifications::answer(std::uint64_t id, long result) const {
   return ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_SEND, &response) == 0;
 }
 
-void Notifications::pass(std::uint64_t id) const {
+void Notifications::pass(std::uint64_t id) {
+  forget(id);
   seccomp_notif_resp response{};
   response.id = id;
   response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
@@ -57,7 +104,7 @@ void Notifications::pass(std::uint64_t id) const {
 }
 
 int Notifications::place(std::uint64_t id, int descriptor, int number, bool close_on_exec,
-                         bool then_answer) const {
+                         bool then_answer) {
   seccomp_notif_addfd request{};
   request.id = id;
   request.srcfd = std::uint32_t(descriptor);
@@ -71,6 +118,7 @@ int Notifications::place(std::uint64_t id, int descriptor, int number, bool clos
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const int error = ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &request) >= 0 ? 0 : -errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error == 0 && then_answer) forget(id);
   return error;
 }
 

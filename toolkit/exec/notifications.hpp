@@ -6,15 +6,19 @@
 #include <linux/seccomp.h>
 
 #include <cstdint>
+#include <unordered_map>
+#include <vector>
 
 #include "toolkit/base/result.hpp"
 #include "toolkit/base/unique_fd.hpp"
+#include "toolkit/exec/shared_array.hpp"
 
 namespace lkm::exec {
 
 class Notifications {
  public:
-  explicit Notifications(UniqueFd listener);
+  /// Errors: EINVAL when it is no listener; as mmap(2).
+  static Result<Notifications> make(UniqueFd listener);
 
   [[nodiscard]] int fd() const { return fd_.get(); }
   enum class News { kNone, kCall, kEnd };
@@ -22,17 +26,28 @@ class Notifications {
   News receive(seccomp_notif& call);
   /// False once the caller was killed: then its memory may be another's.
   [[nodiscard]] bool valid(std::uint64_t id) const;
+  /// In a stack that goes on from a snapshot: calls that were received and not answered since that was taken.
+  /// (Those that were answered since are no longer valid.)
+  std::vector<seccomp_notif> take_over();
   /// The call ends with `result`, or with an error if that is negative; the kernel's own -ERESTARTSYS and the
   /// like may be among them while the caller has a signal to take. False when the caller is gone.
-  bool answer(std::uint64_t id, long result) const;
+  bool answer(std::uint64_t id, long result);
   /// The call is the host's: it runs as if it had not been caught.
-  void pass(std::uint64_t id) const;
+  void pass(std::uint64_t id);
   /// Gives the caller a descriptor, at `number`, in place of what was there. `then_answer`: the call ends with
   /// that number as its result. 0, or -errno; -EBADF above its limit.
-  int place(std::uint64_t id, int descriptor, int number, bool close_on_exec, bool then_answer) const;
+  int place(std::uint64_t id, int descriptor, int number, bool close_on_exec, bool then_answer);
 
  private:
+  Notifications(UniqueFd listener, SharedArray<seccomp_notif> open)
+      : fd_(std::move(listener)), open_(std::move(open)) {}
+  void note(const seccomp_notif& call);
+  void forget(std::uint64_t id);
+
   UniqueFd fd_;
+  SharedArray<seccomp_notif> open_;  // calls without an answer; id 0: an unused place
+  std::unordered_map<std::uint64_t, std::size_t> places_;  // in `open_`, by id
+  std::size_t next_place_ = 0;
 };
 
 }  // namespace lkm::exec

@@ -2,7 +2,9 @@
 #include "toolkit/exec/placeholder.hpp"
 
 #include <poll.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -77,6 +79,22 @@ void Placeholder::raise_edge() {
   if ((shown_ & POLLRDHUP) != 0) return;
   (void)!::send(stack_end_.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   shown_ |= POLLIN;
+}
+
+void Placeholder::look_again() {
+  int unread = 0;  // of what the stack's end sent
+  int filling = 0;
+  ::ioctl(stack_end_.get(), SIOCOUTQ, &unread);
+  ::ioctl(stack_end_.get(), FIONREAD, &filling);
+  shown_ &= ~unsigned(POLLIN | POLLOUT);
+  if (unread > 0) shown_ |= POLLIN;
+  if (filling == 0) shown_ |= POLLOUT;
+}
+
+bool Placeholder::closed() const {
+  pollfd end{.fd = stack_end_.get(), .events = 0, .revents = 0};
+  ::poll(&end, 1, 0);
+  return closed(unsigned(end.revents));
 }
 
 bool Placeholder::closed(unsigned epoll_events) const {

@@ -47,6 +47,10 @@ class Placeholder {
   void raise_edge();
   [[nodiscard]] bool hung_up() const { return (shown_ & kHangUp) != 0; }
 
+  /// Another process has changed the ends meanwhile: looks at what they show.
+  void look_again();
+  /// Whether the program's end is closed, asked now.
+  [[nodiscard]] bool closed() const;
   /// Whether the program's end is closed, when epoll reported these events of fd().
   [[nodiscard]] bool closed(unsigned epoll_events) const;
 

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -24,6 +25,16 @@ constexpr rlim_t kStackFiles = 1 << 20;  // sockets of the stack, all programs t
 
 // What an event of `ends_` is about: the inode of a placeholder, or a process.
 constexpr std::uint64_t kIsProcess = std::uint64_t{1} << 63;
+
+/// Whether it is a stream with another end.
+bool connected(const Socket& socket) {
+  int type = 0;
+  socklen_t size = sizeof(type);
+  sockaddr_storage peer{};
+  socklen_t peer_size = sizeof(peer);
+  socket.fd.call(SYS_getsockopt, SOL_SOCKET, SO_TYPE, &type, &size);
+  return type == SOCK_STREAM && socket.fd.call(SYS_getpeername, &peer, &peer_size) == 0;
+}
 
 Result<void> add_end(const UniqueFd& set, int fd, std::uint32_t events, std::uint64_t about) {
   epoll_event event{.events = events, .data = {.u64 = about}};
@@ -46,9 +57,15 @@ Result<std::unique_ptr<Programs>> Programs::start(Stack& stack) {
   if (!ends) return fail(errno, "make an epoll set");
   const long readiness = stack.syscall(SYS_epoll_create1, 0);
   if (readiness < 0) return fail(int(-readiness), "make an epoll set in the stack");
-  auto programs = std::unique_ptr<Programs>(
-      new Programs(stack, std::move(ends), StackFd(stack, int(readiness))));
+  StackFd set(stack, int(readiness));
+  LKM_TRY(auto tally, SharedArray<std::uint32_t>::make(kStackFiles));
+  auto programs =
+      std::unique_ptr<Programs>(new Programs(stack, std::move(ends), std::move(set), std::move(tally)));
   Programs& self = *programs;
+  stack.at_resume([&self] {
+    self.resumed_ = true;
+    self.house_.unpark();
+  });
   LKM_CHECK(stack.watch_fd(self.ends_.get(), [&self] { self.house_.unpark(); }));
   LKM_TRY(self.house_, stack.spawn("exec", [&self] { self.keep_house(); }));
   LKM_TRY(self.mirror_, stack.spawn("exec-mirror", [&self] { self.mirror(); }));
@@ -57,6 +74,7 @@ Result<std::unique_ptr<Programs>> Programs::start(Stack& stack) {
 
 Programs::~Programs() {
   stopping_ = true;
+  stack_.at_resume({});
   stack_.unwatch_fd(ends_.get());
   for (const auto& session : sessions_) stack_.unwatch_fd(session->notifications.fd());
   for (const auto& [tid, thread] : threads_) thread->end();
@@ -76,9 +94,10 @@ Programs::~Programs() {
 }
 
 Result<void> Programs::attach(UniqueFd listener, const std::string& netns) {
-  LKM_TRY(const int netns_fd, stack_.netns_fd(netns));
-  stack_.syscall(SYS_close, netns_fd);
-  auto session = std::make_shared<Session>(Notifications(std::move(listener)), netns);
+  LKM_TRY(const int number, stack_.netns_fd(netns));
+  StackFd space(stack_, number);
+  LKM_TRY(auto notifications, Notifications::make(std::move(listener)));
+  auto session = std::make_shared<Session>(std::move(notifications), std::move(space));
   LKM_CHECK(stack_.watch_fd(session->notifications.fd(), [this, session] { deliver(session); }));
   sessions_.push_back(std::move(session));
   return {};
@@ -97,19 +116,24 @@ void Programs::deliver(const std::shared_ptr<Session>& session) {
         return;
       case Notifications::News::kCall: break;
     }
-    const auto found = threads_.find(pid_t(call.pid));
-    if (found != threads_.end()) {
-      found->second->give(call);
-    } else {
-      new_calls_.push_back({session, call});
-      house_.unpark();
-    }
+    give(session, call);
+  }
+}
+
+void Programs::give(const std::shared_ptr<Session>& session, const seccomp_notif& call) {
+  const auto found = threads_.find(pid_t(call.pid));
+  if (found != threads_.end()) {
+    found->second->give(call);
+  } else {
+    new_calls_.push_back({session, call});
+    house_.unpark();
   }
 }
 
 void Programs::keep_house() {
   stack_.prefer_latency();
   while (!stopping_) {
+    if (std::exchange(resumed_, false)) go_on_from_snapshot();
     bury();
     admit_new_threads();
     if (looking_) look_after_calls();
@@ -172,11 +196,42 @@ void Programs::bury() {
       }
       const auto found = sockets_.find(about);
       if (found == sockets_.end() || !found->second->placeholder.closed(events[std::size_t(i)].events)) continue;
-      for (const auto& [process, number] : found->second->places) {
-        if (const auto there = process.lock()) there->released(number);
-      }
+      release(*found->second);
       sockets_.erase(found);
     }
+  }
+}
+
+void Programs::release(Socket& socket) {
+  for (const auto& [process, number] : socket.places) {
+    if (const auto there = process.lock()) there->released(number);
+  }
+}
+
+void Programs::count(Socket& socket) { tally_[socket.tally] = ++socket.calls; }
+
+void Programs::go_on_from_snapshot() {
+  std::erase_if(sockets_, [&](const auto& entry) {
+    Socket& socket = *entry.second;
+    // The process that died took the news of it with it.
+    if (!socket.placeholder.closed()) return false;
+    release(socket);
+    return true;
+  });
+  for (const auto& [inode, socket] : sockets_) {
+    socket->placeholder.look_again();
+    pollfd ready{.fd = socket->fd.get(), .events = POLLIN | POLLOUT | POLLRDHUP, .revents = 0};
+    if (std::exchange(socket->calls, tally_[socket->tally]) != tally_[socket->tally] && connected(*socket)) {
+      const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
+      socket->fd.call(SYS_connect, &nobody, sizeof(nobody));  // a TCP socket sends a reset
+      ready.revents = POLLIN | POLLOUT | POLLRDHUP | POLLHUP;
+    } else {
+      stack_.syscall(SYS_poll, &ready, 1, 0);
+    }
+    socket->placeholder.raise(unsigned(ready.revents));
+  }
+  for (const auto& session : sessions_) {
+    for (const seccomp_notif& call : session->notifications.take_over()) give(session, call);
   }
 }
 
@@ -241,7 +296,9 @@ Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd,
   const std::uint64_t inode = placeholder.inode();
   LKM_CHECK(add_end(ends_, placeholder.fd(), EPOLLET, inode));
   auto socket = std::make_shared<Socket>(Socket{
-      .fd = std::move(fd), .placeholder = std::move(placeholder), .nonblocking = nonblocking, .places = {}});
+      .fd = std::move(fd), .placeholder = std::move(placeholder), .nonblocking = nonblocking, .places = {}, .relay_place = {}});
+  socket->tally = next_tally_++ % tally_.size();
+  tally_[socket->tally] = 0;
   epoll_event event{.events = kMirrored | EPOLLET, .data = {.u64 = inode}};
   if (const long error = readiness_.call(SYS_epoll_ctl, EPOLL_CTL_ADD, socket->fd.get(), &event); error < 0) {
     return fail(int(-error), "watch a socket of the stack");

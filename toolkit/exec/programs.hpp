@@ -17,6 +17,10 @@
 // (later 50): if it has a signal to take, the call is interrupted, and the program's own kernel does the rest,
 // handler, restart or EINTR. So does one whose thread was killed.
 //
+// A stack that dies of a new build goes on from a snapshot, and with it the programs' sockets. But what a program
+// sent or received since then has happened for the program and not for the stack, so a connection on which it made a
+// call since is reset; the others go on. Calls that the stack had received and not answered are made again.
+//
 // All of it runs on the stack's one thread: a fiber that mirrors readiness, one that keeps house, and those of
 // the threads. deliver() alone runs between fibers.
 #pragma once
@@ -48,6 +52,8 @@ struct Socket {
   bool nonblocking = false;  ///< as its file in the stack is set
   unsigned receiving = 0;    ///< calls under way that wait for input themselves
   unsigned sending = 0;
+  std::uint32_t calls = 0;     ///< that programs made on it
+  std::size_t tally = 0;       ///< place of the same in Programs::tally_
   bool edge_due = false;  ///< input was left; an EPOLLET watcher waits for more
   std::vector<std::pair<std::weak_ptr<Process>, int>> places;  ///< numbers that it was given
   std::uint64_t relay = 0;  ///< inode of its last relay, which may have ended
@@ -63,7 +69,7 @@ struct Found {
 /// One `lkm-run exec`: a program and all that it starts.
 struct Session {
   Notifications notifications;
-  std::string netns;
+  StackFd netns;  ///< the namespace itself: its name may go
 };
 
 class Programs {
@@ -90,14 +96,16 @@ class Programs {
   void show(Socket& socket, int program_end) const;
   /// A thread has begun, or ended, to work on a call.
   void begins(Thread& thread);
+  /// A program makes a call on the socket.
+  void count(Socket& socket);
   void ends(Thread& thread);
 
   Programs(const Programs&) = delete;
   Programs& operator=(const Programs&) = delete;
 
  private:
-  Programs(Stack& stack, UniqueFd ends, StackFd readiness)
-      : stack_(stack), ends_(std::move(ends)), readiness_(std::move(readiness)) {}
+  Programs(Stack& stack, UniqueFd ends, StackFd readiness, SharedArray<std::uint32_t> tally)
+      : stack_(stack), ends_(std::move(ends)), readiness_(std::move(readiness)), tally_(std::move(tally)) {}
 
   void deliver(const std::shared_ptr<Session>& session);
   void keep_house();
@@ -106,6 +114,9 @@ class Programs {
   void bury_threads_of(pid_t pid);
   void look_after_calls();
   void mirror();
+  void give(const std::shared_ptr<Session>& session, const seccomp_notif& call);
+  void go_on_from_snapshot();
+  void release(Socket& socket);
 
   struct NewCall {
     std::shared_ptr<Session> session;
@@ -115,6 +126,9 @@ class Programs {
   Stack& stack_;
   UniqueFd ends_;      // epoll set of the host: placeholders and processes, for their end
   StackFd readiness_;  // epoll set of the stack: the sockets, by the inodes of their placeholders
+  SharedArray<std::uint32_t> tally_;  // calls of each socket, also of those made after a snapshot
+  std::size_t next_tally_ = 0;
+  bool resumed_ = false;
   std::vector<std::shared_ptr<Session>> sessions_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Socket>> sockets_;  // by inode
   struct Relayed {

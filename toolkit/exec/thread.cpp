@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/exec/thread.hpp"
 
+#include <linux/sched.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -42,9 +43,11 @@ void Thread::end() {
 }
 
 void Thread::run() {
-  if (!session_->netns.empty() && !programs_.stack().netns_enter(session_->netns)) return;
+  const long error = session_->netns.call(SYS_setns, CLONE_NEWNET);
   while (!ending_) {
-    if (next_) {
+    if (next_ && error < 0) {
+      session_->notifications.answer(std::exchange(next_, std::nullopt)->id, error);
+    } else if (next_) {
       call_ = *std::exchange(next_, std::nullopt);
       serve();
     } else {

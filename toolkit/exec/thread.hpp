@@ -33,7 +33,7 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   [[nodiscard]] bool busy() const { return busy_; }
   /// Its fiber is gone, by an oops if end() was not called.
   [[nodiscard]] bool done() const { return fiber_.done(); }
-  [[nodiscard]] const Session& session() const { return *session_; }
+  [[nodiscard]] Session& session() const { return *session_; }
   /// After an oops: its call ends with an error.
   void answer_for_the_dead() const;
 

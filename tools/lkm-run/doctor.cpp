@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "tools/lkm-run/doctor.hpp"
 
+#include <linux/seccomp.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -172,6 +175,20 @@ Check check_ptrace() {
           "sysctl kernel.yama.ptrace_scope=1"};
 }
 
+// Of lkm-run exec. The flag is asked for with no filter, which the kernel then finds wrong (EFAULT), and not the flag.
+Check check_seccomp() {
+  constexpr unsigned long kFlags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, nullptr) != 0 && errno != EFAULT) {
+    return {"programs", State::kNote, "lkm-run exec cannot catch system calls", "it needs Linux 5.19 and seccomp"};
+  }
+  const auto scope = read_file("/proc/sys/kernel/yama/ptrace_scope");
+  if (scope && !scope->starts_with('0') && ::geteuid() != 0) {
+    return {"programs", State::kNote, "a stack may not look into programs (kernel.yama.ptrace_scope)",
+            "sysctl kernel.yama.ptrace_scope=0"};
+  }
+  return {"programs", State::kGood, "lkm-run exec can catch system calls", ""};
+}
+
 }  // namespace
 
 std::vector<Check> check_machine() {
@@ -197,6 +214,7 @@ std::vector<Check> check_machine() {
   checks.push_back(check_tun());
   checks.push_back(check_inotify());
   checks.push_back(check_ptrace());
+  checks.push_back(check_seccomp());
   return checks;
 }
 
