@@ -111,7 +111,7 @@ void Programs::deliver(const std::shared_ptr<Session>& session) {
       case Notifications::News::kNone: return;
       case Notifications::News::kEnd:
         stack_.unwatch_fd(session->notifications.fd());
-        std::erase(sessions_, session);
+        session->ended = true;  // the fiber lets go of it: that closes a descriptor of the stack
         house_.unpark();
         return;
       case Notifications::News::kCall: break;
@@ -134,6 +134,7 @@ void Programs::keep_house() {
   stack_.prefer_latency();
   while (!stopping_) {
     if (std::exchange(resumed_, false)) go_on_from_snapshot();
+    std::erase_if(sessions_, [](const auto& session) { return session->ended; });
     bury();
     admit_new_threads();
     if (looking_) look_after_calls();

@@ -69,7 +69,8 @@ struct Found {
 /// One `lkm-run exec`: a program and all that it starts.
 struct Session {
   Notifications notifications;
-  StackFd netns;  ///< the namespace itself: its name may go
+  StackFd netns;       ///< the namespace itself: its name may go
+  bool ended = false;  ///< no process is left
 };
 
 class Programs {
