@@ -17,7 +17,7 @@
 //   to = "right"
 //   cc = "cubic"
 //
-// Every mistake is told with its place: "lab.toml:7:8: '50' is no rate".
+// Every mistake is told with its place: "lab.toml:7:8: rate '50'".
 #pragma once
 
 #include <filesystem>

@@ -86,10 +86,10 @@ Result<lab::Scenario> from_file(const Arguments& arguments) {
   return scenario;
 }
 
-/// "./mycc" or "mycc", where that is a folder: a module with a control of that name.
+/// "./mycc": a folder with a module whose control has its name. Without a slash it is a name, whatever folders there are.
 void take_folders(lab::Scenario& scenario) {
   for (lab::FlowSpec& flow : scenario.flows) {
-    if (flow.control.empty() || source_kind(flow.control) != SourceKind::kFolder) continue;
+    if (flow.control.find('/') == std::string::npos || source_kind(flow.control) != SourceKind::kFolder) continue;
     const std::string source = fs::absolute(flow.control).lexically_normal();
     const auto there = std::ranges::find(scenario.modules, source, &lab::ModuleSpec::source);
     if (there == scenario.modules.end()) scenario.modules.push_back({source, ""});
@@ -240,7 +240,7 @@ const Verb kLab = {
         "bottleneck between them. Anything else is a scenario: a TOML FILE (docs/lab.md), or one of those in "
         "examples/lab: parking-lot, incast, bufferbloat, lossy-wireless, satellite, datacentre-ecn, rate-step, "
         "mixed-rtt, short-vs-long. In those --cc replaces the congestion controls, in turn.\n\n"
-        "A control that is a folder is built, loaded and used by the name of the folder. With --output there "
+        "A control with a slash in it, ./mycc, is a folder: it is built, loaded and used by its name. With --output there "
         "are the samples as CSV and JSON lines, the scenario, and a report to look at in a browser.",
     .options = {{.name = "cc", .value = "NAME[,NAME]", .help = "congestion controls, or folders of such (default: cubic)"},
                 {.name = "rate", .value = "RATE", .help = "of the bottleneck (default: 50mbit)"},
