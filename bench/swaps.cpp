@@ -208,9 +208,15 @@ Result<Rows> swaps_part(const Options& options) {
         rows.insert(rows.end(), these.begin(), these.end());
       }
     }
-    LKM_TRY(const Rows many, swap_many_times(stack, builds));
-    rows.insert(rows.end(), many.begin(), many.end());
     return rows;
+  });
+}
+
+Result<Rows> growth_part(const Options& options) {
+  LKM_TRY(Generations builds, Generations::make(options));
+  return with_stack(options, [&](Stack& stack) -> Result<Rows> {
+    LKM_CHECK(stack.load(builds.first()));
+    return swap_many_times(stack, builds);
   });
 }
 
