@@ -40,9 +40,10 @@ struct Part {
 constexpr Part kParts[] = {{"boot", boot_part, true},        {"idle", idle_part, false},
                            {"fibers", fibers_part, false},   {"threads", threads_part, false},
                            {"modules", modules_part, false}, {"swaps", swaps_part, false},
-                           {"growth", growth_part, false}, {"rebuild", rebuild_part, false}, {"programs", programs_part, false}, {"lab-10", lab_10_part, true},
-                           {"lab-100", lab_100_part, true},  {"lab-1000", lab_1000_part, true},
-                           {"lab-flows", lab_flows_part, true}};
+                           {"growth", growth_part, false},   {"rebuild", rebuild_part, false},
+                           {"programs", programs_part, false},
+                           {"lab-10", lab_10_part, true},    {"lab-100", lab_100_part, true},
+                           {"lab-1000", lab_1000_part, true}, {"lab-flows", lab_flows_part, true}};
 
 Result<void> bind_to(int cpu) {
   cpu_set_t set;

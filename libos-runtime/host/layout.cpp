@@ -10,15 +10,10 @@
 #include <set>
 #include <string_view>
 
+#include "libos-runtime/host/elfutils.hpp"
+
 namespace lkm {
 namespace {
-
-struct EndElf {
-  void operator()(Elf* elf) const { ::elf_end(elf); }
-};
-struct EndDwarf {
-  void operator()(Dwarf* dwarf) const { ::dwarf_end(dwarf); }
-};
 
 std::string_view folder_of(std::string_view path) { return path.substr(0, path.rfind('/') + 1); }
 

@@ -10,15 +10,11 @@
 #include <optional>
 #include <string_view>
 
+#include "libos-runtime/host/elfutils.hpp"
+
 namespace lkm {
 namespace {
 
-struct EndElf {
-  void operator()(Elf* elf) const { ::elf_end(elf); }
-};
-struct EndDwarf {
-  void operator()(Dwarf* dwarf) const { ::dwarf_end(dwarf); }
-};
 struct Free {
   void operator()(Dwarf_Die* scopes) const { std::free(scopes); }
 };

@@ -15,6 +15,9 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -211,11 +214,19 @@ TEST(IoUring, IsRefusedSoThatProgramsFallBack) {
 std::atomic<int> g_signals;
 void count_signal(int) { ++g_signals; }
 
-/// Sends SIGUSR1 to the thread that makes it, after 50 ms.
-std::thread signal_soon(int number = SIGUSR1) {
-  return std::thread([number, target = ::pthread_self()] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    ::pthread_kill(target, number);
+/// "R" while the thread runs, another letter while it waits (proc_pid_stat(5)).
+char state_of(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto name_end = text.rfind(") ");
+  return name_end == std::string::npos ? 'R' : text[name_end + 2];
+}
+
+/// Sends SIGUSR1 to the thread that makes it, once that one waits: in its call, which is the next thing it does.
+std::thread signal_when_it_waits() {
+  return std::thread([thread = pid_t(::syscall(SYS_gettid)), target = ::pthread_self()] {
+    while (state_of(thread) == 'R') std::this_thread::yield();
+    ::pthread_kill(target, SIGUSR1);
   });
 }
 
@@ -225,7 +236,7 @@ TEST(Signals, InterruptACallThatWaits) {
   ASSERT_EQ(::sigaction(SIGUSR1, &action, nullptr), 0);
   const auto [a, b] = tcp_pair();
   g_signals = 0;
-  std::thread sender = signal_soon();
+  std::thread sender = signal_when_it_waits();
   EXPECT_EQ(receive(a.get(), 1), "error: Interrupted system call");
   EXPECT_EQ(g_signals, 1);
   sender.join();
@@ -240,7 +251,7 @@ TEST(Signals, LetACallGoOnThatIsToBeRestarted) {
   ASSERT_EQ(::sigaction(SIGUSR1, &action, nullptr), 0);
   const auto [a, b] = tcp_pair();
   g_signals = 0;
-  std::thread sender = signal_soon();
+  std::thread sender = signal_when_it_waits();
   std::thread writer([fd = b.get()] {
     while (g_signals == 0) std::this_thread::yield();
     send_all(fd, "after");
