@@ -18,7 +18,9 @@ TEST(NewModule, HasItsNameInEveryPlace) {
   const std::string source = read_file(folder / "mycc.c").value();
   EXPECT_NE(source.find(".name = \"mycc\""), std::string::npos);
   EXPECT_NE(source.find("MODULE_ALIAS(\"tcp_mycc\")"), std::string::npos);
-  for (const auto& entry : fs::directory_iterator(folder)) {
+  EXPECT_NE(read_file(folder / "tests" / "mycc_test.cpp").value().find("{\"mycc\"}"), std::string::npos);
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
     EXPECT_EQ(read_file(entry.path())->find("__name__"), std::string::npos) << entry.path();
   }
 }

@@ -5,7 +5,7 @@
 
 namespace lkm::lab {
 
-Scenario dumbbell(const Dumbbell& options) {
+Scenario dumbbell(const DumbbellOptions& options) {
   Scenario scenario;
   scenario.title = fmt::format("dumbbell, {}, {} round trip, {} of buffer", format_rate(double(options.rate)),
                                format_duration(options.rtt), format_limit(options.buffer));

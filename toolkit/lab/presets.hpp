@@ -11,7 +11,7 @@ namespace lkm::lab {
 ///
 ///   s1 ─┐                            ┌─ r1
 ///   s2 ─┴─ left ══ rate, rtt/2 ══ right ─┴─ r2
-struct Dumbbell {
+struct DumbbellOptions {
   std::vector<std::string> controls = {"cubic"};  ///< one pair of hosts for each
   unsigned flows = 1;                             ///< of each control
   std::uint64_t rate = 50'000'000;                ///< bit/s
@@ -22,6 +22,6 @@ struct Dumbbell {
   double loss = 0;  ///< from left to right, and back
   nanoseconds duration = std::chrono::seconds(60);
 };
-Scenario dumbbell(const Dumbbell& options);
+Scenario dumbbell(const DumbbellOptions& options);
 
 }  // namespace lkm::lab

@@ -38,4 +38,18 @@ Result<Interrupt::Woken> Interrupt::wait(int other, short events) {
   return fds[0].revents ? Woken::kBySignal : Woken::kByOther;
 }
 
+Result<std::string> Interrupt::read_all(const Child& child) {
+  std::string text;
+  std::array<char, 16384> bytes;
+  for (;;) {
+    LKM_TRY(const auto woken, wait(child.out().get(), POLLIN));
+    if (woken == Woken::kBySignal) return fail(ECANCELED, "read from a program");
+    const ssize_t got = ::read(child.out().get(), bytes.data(), bytes.size());
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (got < 0) return fail(errno, "read from a program");
+    if (got == 0) return text;
+    text.append(bytes.data(), std::size_t(got));
+  }
+}
+
 }  // namespace lkm::cli

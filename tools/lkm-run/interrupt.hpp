@@ -6,6 +6,7 @@
 #include <csignal>
 #include <optional>
 
+#include "toolkit/base/child.hpp"
 #include "toolkit/base/result.hpp"
 #include "toolkit/base/unique_fd.hpp"
 
@@ -26,6 +27,8 @@ class Interrupt {
   /// Waits until `other` has `events` of poll(2), or a signal came.
   enum class Woken { kByOther, kBySignal };
   Result<Woken> wait(int other, short events);
+  /// All that a child writes to its out(). ECANCELED when a signal came: the child ends with its owner then.
+  Result<std::string> read_all(const Child& child);
 
  private:
   Interrupt(UniqueFd fd, const sigset_t& before) : fd_(std::move(fd)), before_(before) {}

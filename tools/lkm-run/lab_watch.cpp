@@ -2,7 +2,6 @@
 #include "tools/lkm-run/lab_watch.hpp"
 
 #include <poll.h>
-#include <unistd.h>
 
 #include <array>
 #include <sstream>
@@ -114,19 +113,12 @@ Result<std::optional<Json>> LabWatch::lab(const BuiltModule& module, const fs::p
   argv.insert(argv.end(), {"--module", module.plugin.string(), "--output", output.string(), "--json"});
   terminal_.transient(fmt::format("{}@{} runs in the lab", module.name, module.generation));
   LKM_TRY(auto child, Child::spawn({.argv = argv, .out = Child::Output::kPipe}));
-  std::string text;
-  for (;;) {
-    LKM_TRY(const auto woken, interrupt_.wait(child.out().get(), POLLIN));
-    interrupted = woken == Interrupt::Woken::kBySignal;
-    if (interrupted) return std::nullopt;  // and the child ends with its owner
-    std::array<char, 16384> bytes;
-    const ssize_t got = ::read(child.out().get(), bytes.data(), bytes.size());
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-    if (got <= 0) break;
-    text.append(bytes.data(), std::size_t(got));
-  }
+  const auto text = interrupt_.read_all(child);
+  interrupted = !text && text.error().code() == std::errc::operation_canceled;
+  if (interrupted) return std::nullopt;  // and the child ends with its owner
+  LKM_CHECK(text);
   LKM_TRY(const ExitStatus status, child.wait());
-  const Json line = Json::parse(text, nullptr, false);
+  const Json line = Json::parse(*text, nullptr, false);
   if (line.is_object() && line.contains("lab")) return line["lab"];
   const std::string how = status.signal ? fmt::format("died of signal {}", status.signal)
                                         : fmt::format("ended with {}", status.code);

@@ -43,6 +43,13 @@ std::string filled(std::string_view content, std::string_view name) {
 
 }  // namespace
 
+fs::path place_of(const TemplateFile& file, const fs::path& folder, std::string_view name) {
+  constexpr std::string_view kStandIn = "module";
+  std::string path(file.name);
+  if (const auto at = path.find(kStandIn); at != std::string::npos) path.replace(at, kStandIn.size(), name);
+  return folder / path;
+}
+
 Result<void> check_module_name(std::string_view name) {
   const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
   const auto digit = [](char c) { return c >= '0' && c <= '9'; };
@@ -72,8 +79,11 @@ Result<void> write_cc_module(const fs::path& folder, std::string_view name) {
     fs::remove_all(folder, ignored);
   });
   for (const TemplateFile& file : cc_template()) {
-    const std::string path = file.name == "module.c" ? fmt::format("{}.c", name) : std::string(file.name);
-    LKM_CHECK(replace_file(folder / path, filled(file.content, name)));
+    const fs::path path = place_of(file, folder, name);
+    std::error_code error;
+    fs::create_directories(path.parent_path(), error);
+    if (error) return Failure(Error(error, fmt::format("make '{}'", path.parent_path().string())));
+    LKM_CHECK(replace_file(path, filled(file.content, name)));
   }
   undo.cancel();
   return {};

@@ -6,12 +6,12 @@
 namespace lkm::cli {
 
 // One file in verbs/ for each.
-extern const Verb kDoctor, kUp, kDown, kLs, kNew, kBuild, kLoad, kUnload, kSwap, kWatch, kLog, kSysctl,
-    kNetns, kLink, kDevice, kExec, kShell, kFlow, kLab, kMount, kInfo, kCompletion, kHelp;
+extern const Verb kDoctor, kUp, kDown, kLs, kNew, kBuild, kTest, kLoad, kUnload, kSwap, kWatch, kLog,
+    kSysctl, kNetns, kLink, kDevice, kExec, kShell, kFlow, kLab, kMount, kInfo, kCompletion, kHelp;
 
 std::span<const Verb* const> all_verbs() {
   static const Verb* const verbs[] = {&kDoctor, &kUp,   &kDown,  &kLs,     &kNew,
-                                      &kBuild,  &kLoad, &kUnload, &kSwap,  &kWatch,
+                                      &kBuild,  &kTest, &kLoad, &kUnload, &kSwap,  &kWatch,
                                       &kLog,    &kSysctl, &kNetns, &kLink, &kDevice, &kExec,
                                       &kShell,  &kFlow, &kLab,
                                       &kMount,  &kInfo, &kCompletion, &kHelp};

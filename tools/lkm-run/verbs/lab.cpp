@@ -49,7 +49,7 @@ Result<void> read(const Arguments& arguments, const char* option, T& target, Res
 }
 
 Result<lab::Scenario> dumbbell(const Arguments& arguments) {
-  lab::Dumbbell options;
+  lab::DumbbellOptions options;
   LKM_CHECK(read(arguments, "rate", options.rate, parse_rate));
   LKM_CHECK(read(arguments, "rtt", options.rtt, parse_duration));
   LKM_CHECK(read(arguments, "buffer", options.buffer, lab::parse_limit));

@@ -17,10 +17,10 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
     terminal.object({{"new", {{"name", name}, {"folder", folder.string()}}}});
   } else {
     for (const TemplateFile& file : cc_template()) {
-      terminal.line((folder / (file.name == "module.c" ? name + ".c" : std::string(file.name))).string());
+      terminal.line(place_of(file, folder, name).string());
     }
   }
-  terminal.note(terminal.err(Paint::kDim, fmt::format("Next: lkm-run watch {}", folder.string())));
+  terminal.note(terminal.err(Paint::kDim, fmt::format("Next: lkm-run test {0}, lkm-run watch {0}", folder.string())));
   return kDone;
 }
 
@@ -33,11 +33,12 @@ const Verb kNew = {
     .operands = "cc [DIR/]NAME",
     .description =
         "Makes the folder NAME with a small, commented TCP congestion control (cc) that works, and the "
-        "files that build it for a stack and for a distribution's kernel. NAME becomes the name of the "
+        "files that build it for a stack and for a distribution's kernel, and a test of it in virtual time "
+        "(lkm-run test). NAME becomes the name of the "
         "module and of the congestion control, so it must be one in C, of up to 15 letters. What exists "
         "is never overwritten.",
     .options = {},
-    .examples = {{"lkm-run new cc mycc", "mycc/mycc.c and its Kbuild"}},
+    .examples = {{"lkm-run new cc mycc", "mycc/mycc.c, its Kbuild, and mycc/tests"}},
     .least = 2,
     .most = 2,
     .words = {"cc"},
