@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string_view>
 
@@ -271,6 +272,18 @@ Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string&
   Layouts layouts;
   LKM_CHECK(for_each_unit(file, shown, [&](Dwarf_Die& unit) { read_unit(unit, layouts); }));
   return layouts;
+}
+
+Result<TypeLayout> read_structure(std::span<const std::byte> file, const std::string& shown, const std::string& name) {
+  std::optional<TypeLayout> layout;
+  LKM_CHECK(for_each_unit(file, shown, [&](Dwarf_Die& unit) {
+    for_each_child(unit, [&](Dwarf_Die& die) {
+      if (layout || ::dwarf_tag(&die) != DW_TAG_structure_type || ::dwarf_hasattr(&die, DW_AT_declaration) != 0) return;
+      if ("struct " + name_of(die) == name) layout = layout_of(die);
+    });
+  }));
+  if (!layout) return fail(ENODATA, "'{}': {} is not in its debug information", shown, name);
+  return std::move(*layout);
 }
 
 Result<std::vector<std::string>> socket_structures(std::span<const std::byte> file,

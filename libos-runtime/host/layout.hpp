@@ -39,6 +39,10 @@ using Layouts = std::map<std::string, std::vector<TypeLayout>>;
 /// that folder are the kernel's, and left out. Errors: ENODATA without debug information; ENOEXEC when it is damaged.
 Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string& shown);
 
+/// One structure, "struct module", of the module or of the kernel's headers. ENODATA when no function of the module's
+/// needs to know its members; else errors as read_layouts().
+Result<TypeLayout> read_structure(std::span<const std::byte> file, const std::string& shown, const std::string& name);
+
 /// The structures that functions of the module use as a socket's private state: those that a function with a
 /// `struct sock *` has a pointer to. Errors: as read_layouts().
 Result<std::vector<std::string>> socket_structures(std::span<const std::byte> file, const std::string& shown);

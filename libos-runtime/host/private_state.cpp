@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 namespace lkm {
 namespace {
@@ -49,28 +50,56 @@ PrivateState pair_members(const std::string& structure, const TypeLayout& before
   return state;
 }
 
+namespace {
+
+/// Of those that functions use beside a socket, the one that can be its private state in all of the builds.
+Result<std::string> private_structure(const std::vector<std::string>& used, const std::vector<const Layouts*>& builds) {
+  const auto fits = [&](const std::string& name) {
+    return std::ranges::all_of(builds, [&](const Layouts* types) {
+      const auto found = types->find(name);
+      // Two of a name: of several files.
+      return found != types->end() && found->second.size() == 1 && found->second[0].bytes <= PrivateState::kRoom;
+    });
+  };
+  std::vector<std::string> candidates;
+  std::ranges::copy_if(used, std::back_inserter(candidates), fits);
+  if (candidates.size() == 1) return candidates[0];
+  return fail(ENODATA, "which structure is its private state cannot be told{}{}", candidates.empty() ? "" : ": ",
+              fmt::join(candidates, ", "));
+}
+
+}  // namespace
+
 Result<PrivateState> private_state(const PluginFile& before, const PluginFile& after) {
   const auto shown = after.path().string();
   LKM_TRY(const auto old_types, read_layouts(before.bytes(), before.path().string()));
   LKM_TRY(const auto new_types, read_layouts(after.bytes(), shown));
   LKM_TRY(const auto used, socket_structures(after.bytes(), shown));
-  std::vector<std::string> candidates;
-  for (const auto& name : used) {
-    const auto was = old_types.find(name);
-    const auto now = new_types.find(name);
-    if (was == old_types.end() || now == new_types.end()) continue;
-    if (was->second.size() != 1 || now->second.size() != 1) continue;  // of several files
-    if (now->second[0].bytes <= PrivateState::kRoom && was->second[0].bytes <= PrivateState::kRoom) {
-      candidates.push_back(name);
-    }
+  LKM_TRY(const auto name, private_structure(used, {&old_types, &new_types}));
+  return pair_members(name, old_types.at(name)[0], new_types.at(name)[0]);
+}
+
+Result<PrivateLayout> private_layout(std::span<const std::byte> file, const std::string& shown) {
+  LKM_TRY(const auto types, read_layouts(file, shown));
+  LKM_TRY(const auto used, socket_structures(file, shown));
+  PrivateLayout layout;
+  LKM_TRY(layout.structure, private_structure(used, {&types}));
+  for (const MemberLayout& member : types.at(layout.structure)[0].members) {
+    const bool number = member.kind != Kind::kOther || member.type.starts_with("enum ");
+    if (number && !member.name.empty() && member.bits <= 64) layout.members.push_back(member);
   }
-  if (candidates.size() != 1) {
-    std::string names;
-    for (const auto& name : candidates) names += (names.empty() ? ": " : ", ") + name;
-    return fail(ENODATA, "which structure is its private state cannot be told{}", names);
-  }
-  return pair_members(candidates[0], old_types.at(candidates[0])[0],
-                      new_types.at(candidates[0])[0]);
+  const auto offset_of = [&](const char* structure, const char* member, std::size_t& bytes) -> Result<void> {
+    LKM_TRY(const TypeLayout of, read_structure(file, shown, structure));
+    const auto found = std::ranges::find(of.members, member, &MemberLayout::name);
+    if (found == of.members.end()) return fail(ENODATA, "'{}': {} has no '{}'", shown, structure, member);
+    bytes = found->bit / 8;
+    return {};
+  };
+  LKM_CHECK(offset_of("struct inet_connection_sock", "icsk_ca_priv", layout.state));
+  LKM_CHECK(offset_of("struct inet_connection_sock", "icsk_ca_ops", layout.ops));
+  LKM_CHECK(offset_of("struct tcp_congestion_ops", "owner", layout.owner));
+  LKM_CHECK(offset_of("struct module", "name", layout.name));
+  return layout;
 }
 
 }  // namespace lkm

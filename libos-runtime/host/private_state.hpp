@@ -32,4 +32,18 @@ PrivateState pair_members(const std::string& structure, const TypeLayout& before
 /// debug information.
 Result<PrivateState> private_state(const PluginFile& before, const PluginFile& after);
 
+/// Where in memory a control's private state is, and what its integers are called.
+struct PrivateLayout {
+  std::string structure;               ///< "struct mycc"
+  std::vector<MemberLayout> members;   ///< integers and enumerations; bits count from the beginning of the state
+  // Bytes from the beginning of the kernel's structures.
+  std::size_t state = 0;  ///< icsk_ca_priv in struct inet_connection_sock
+  std::size_t ops = 0;    ///< icsk_ca_ops there
+  std::size_t owner = 0;  ///< owner in struct tcp_congestion_ops
+  std::size_t name = 0;   ///< name in struct module
+};
+
+/// Of a build of a control. Errors: as private_state(); as read_layouts().
+Result<PrivateLayout> private_layout(std::span<const std::byte> file, const std::string& shown);
+
 }  // namespace lkm

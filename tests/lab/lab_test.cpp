@@ -10,6 +10,7 @@
 #include <regex>
 #include <stdexcept>
 
+#include "toolkit/build/module_build.hpp"
 #include "toolkit/lab/results.hpp"
 #include "toolkit/lab/scenario_toml.hpp"
 
@@ -71,6 +72,19 @@ std::string LabTest::samples(const Scenario& scenario) {
   ::waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);
   return text;
+}
+
+std::string LabTest::built(const std::filesystem::path& source, const std::filesystem::path& scratch) {
+  auto build = ModuleBuild::open({.folder = source,
+                                  .kernel = options_.image,
+                                  .work = scratch / "work",
+                                  .plugins = scratch / "plugins",
+                                  .linker = std::filesystem::path(LKM_RUN_SOURCE_DIR) / "Kbuild" / "plugin",
+                                  .compile_commands = false});
+  if (!build) throw std::runtime_error(build.error().message());
+  const auto result = build->run();
+  if (!result) throw std::runtime_error(result.error().message() + build->output());
+  return result->modules.at(0).plugin;
 }
 
 Scenario ready(const std::string& name) {

@@ -22,6 +22,9 @@ class LabTest : public ::testing::Test {
   /// In a child: all samples as text.
   std::string samples(const Scenario& scenario);
 
+  /// The plugin of the module in `source`, built in `scratch`.
+  std::string built(const std::filesystem::path& source, const std::filesystem::path& scratch);
+
   RunOptions options_;
 };
 

@@ -4,7 +4,6 @@
 // themselves: tests/protocols/virtual_time_test.cpp.)
 #include "tests/lab/lab_test.hpp"
 #include "toolkit/base/temp_dir.hpp"
-#include "toolkit/build/module_build.hpp"
 #include "toolkit/lab/presets.hpp"
 
 namespace lkm::lab {
@@ -48,28 +47,15 @@ TEST_F(ARun, IsAnotherWithAnotherSeed) {
 
 TEST_F(ARun, IsTheSameAfterARebuildOfItsModule) {
   const fs::path source = fs::path(LKM_RUN_SOURCE_DIR) / "modules" / "aimd";
-  std::string plugin;
   // Built from nothing each time, in folders of their own.
-  const auto built = [&](const fs::path& scratch) {
-    auto build = ModuleBuild::open({.folder = source,
-                                    .kernel = options_.image,
-                                    .work = scratch / "work",
-                                    .plugins = scratch / "plugins",
-                                    .linker = fs::path(LKM_RUN_SOURCE_DIR) / "Kbuild" / "plugin",
-                                    .compile_commands = false});
-    EXPECT_TRUE(build) << build.error().message();
-    const auto result = build->run();
-    EXPECT_TRUE(result) << result.error().message();
-    return result->modules.at(0).plugin;
-  };
   auto one = TempDir::make("lkm-lab-");
   auto two = TempDir::make("lkm-lab-");
   ASSERT_TRUE(one && two);
   Scenario scenario = lossy();
   for (std::size_t i = 0; i < 4; ++i) scenario.flows[i].control = "aimd";
-  scenario.modules = {{built(one->path()), ""}};
+  scenario.modules = {{built(source, one->path()), ""}};
   const std::string first = samples(scenario);
-  scenario.modules = {{built(two->path()), ""}};
+  scenario.modules = {{built(source, two->path()), ""}};
   EXPECT_TRUE(first == samples(scenario));
 }
 

@@ -24,8 +24,12 @@ struct Outcome {
 
 // The members of what is sent, in the order in which they are. Both ends are one program.
 template <typename Archive>
+void members(Archive& archive, VariableSeries& variable) {
+  archive(variable.name, variable.values);
+}
+template <typename Archive>
 void members(Archive& archive, FlowSeries& flow) {
-  archive(flow.name, flow.control, flow.kind, flow.start, flow.stop, flow.samples, flow.latencies, flow.bytes_sent,
+  archive(flow.name, flow.control, flow.kind, flow.start, flow.stop, flow.samples, flow.variables, flow.latencies, flow.bytes_sent,
           flow.datagrams_sent, flow.datagrams_received, flow.failures, flow.error);
 }
 template <typename Archive>

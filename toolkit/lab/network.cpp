@@ -33,7 +33,8 @@ MacAddress mac_of(std::size_t link, unsigned end) {
   return {2, 0, std::uint8_t(link >> 16), std::uint8_t(link >> 8), std::uint8_t(link), std::uint8_t(end)};
 }
 
-/// Runs in the node's netns, on a fiber of its own.
+}  // namespace
+
 Result<void> inside(Stack& stack, const std::string& node, const std::function<Result<void>()>& body) {
   Result<void> result;
   LKM_TRY(Fiber fiber, stack.spawn("lab-setup", [&] {
@@ -43,8 +44,6 @@ Result<void> inside(Stack& stack, const std::string& node, const std::function<R
   fiber.join();
   return result;
 }
-
-}  // namespace
 
 Result<Network> Network::build(Stack& stack, const Scenario& scenario) {
   Network network(stack, scenario);

@@ -9,6 +9,7 @@
 // comes to the same round trip.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -21,6 +22,9 @@
 #include "toolkit/net/rtnl.hpp"
 
 namespace lkm::lab {
+
+/// Runs in the node's netns, on a fiber of its own, and waits for its end.
+Result<void> inside(Stack& stack, const std::string& node, const std::function<Result<void>()>& body);
 
 /// One direction of a link that has a rate.
 struct Queue {

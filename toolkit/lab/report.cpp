@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/lab/report.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "toolkit/lab/report_parts.hpp"
 #include "toolkit/lab/results.hpp"
@@ -56,6 +58,22 @@ auto change(Counter counter) {
   };
 }
 
+/// A constant needs no plot.
+std::vector<std::string> variables_that_change(const RunResult& run) {
+  std::vector<std::string> names;
+  for (const FlowSeries& flow : run.flows) {
+    for (const VariableSeries& variable : flow.variables) {
+      std::optional<double> first;
+      const bool changes = std::ranges::any_of(variable.values, [&](double value) {
+        if (!std::isnan(value) && !first) first = value;
+        return !std::isnan(value) && value != *first;
+      });
+      if (changes && std::ranges::find(names, variable.name) == names.end()) names.push_back(variable.name);
+    }
+  }
+  return names;
+}
+
 Json plots_of(const RunResult& run) {
   Json plots = Json::array();
   const auto plot = [&](const char* title, const char* unit) -> Json& {
@@ -95,6 +113,14 @@ Json plots_of(const RunResult& run) {
   add_lines(drops, run, run.queues, change<QueueSeries>([](const QueueSample& at) { return std::int64_t(at.drops); }));
   add_lines(drops, run, run.queues, change<QueueSeries>([](const QueueSample& at) { return std::int64_t(at.marks); }),
             " marks", true);
+  for (const std::string& name : variables_that_change(run)) {
+    add_lines(plot(name.c_str(), "variable of the congestion control"), run, run.flows,
+              [&](const FlowSeries& flow, std::size_t i) -> Json {
+                const auto found = std::ranges::find(flow.variables, name, &VariableSeries::name);
+                if (found == flow.variables.end() || std::isnan(found->values[i])) return {};
+                return found->values[i];
+              });
+  }
   return plots;
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/lab/results.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <iterator>
 
 #include "toolkit/base/file.hpp"
@@ -74,15 +76,43 @@ const std::array kQueueColumns = {
     QUEUE_COLUMN("rate_bit_s", fmt::format("{}", at.rate)),
 };
 
+/// The variables that any flow has, in the order in which they came up.
+std::vector<std::string> variables_of(const RunResult& run) {
+  std::vector<std::string> names;
+  for (const FlowSeries& flow : run.flows) {
+    for (const VariableSeries& variable : flow.variables) {
+      if (std::ranges::find(names, variable.name) == names.end()) names.push_back(variable.name);
+    }
+  }
+  return names;
+}
+std::vector<std::string> variables_of(const FlowSeries& flow) {
+  std::vector<std::string> names;
+  for (const VariableSeries& variable : flow.variables) names.push_back(variable.name);
+  return names;
+}
+std::vector<std::string> variables_of(const QueueSeries&) { return {}; }
+
+/// "" for none at that sample.
+std::string variable_at(const FlowSeries& flow, const std::string& name, std::size_t i) {
+  const auto found = std::ranges::find(flow.variables, name, &VariableSeries::name);
+  if (found == flow.variables.end() || std::isnan(found->values[i])) return "";
+  return fmt::format("{:.0f}", found->values[i]);
+}
+std::string variable_at(const QueueSeries&, const std::string&, std::size_t) { return ""; }
+
 template <typename Series, typename Columns>
-std::string csv(const RunResult& run, const std::vector<Series>& all, const Columns& columns, const char* kind) {
+std::string csv(const RunResult& run, const std::vector<Series>& all, const Columns& columns, const char* kind,
+                const std::vector<std::string>& variables) {
   std::string text = fmt::format("time_s,{}", kind);
   for (const auto& column : columns) fmt::format_to(Out(text), ",{}", column.name);
+  for (const auto& name : variables) fmt::format_to(Out(text), ",{}", name);
   text += '\n';
   for (std::size_t i = 0; i < run.times.size(); ++i) {
     for (const Series& series : all) {
       fmt::format_to(Out(text), "{:.6f},{}", seconds(run.times[i]), series.name);
       for (const auto& column : columns) fmt::format_to(Out(text), ",{}", column.value(run, series, i));
+      for (const auto& name : variables) fmt::format_to(Out(text), ",{}", variable_at(series, name, i));
       text += '\n';
     }
   }
@@ -99,6 +129,10 @@ void json_lines(std::string& text, const RunResult& run, const std::vector<Serie
       const std::string value = column.value(run, series, i);
       fmt::format_to(Out(text), R"(,"{}":{})", column.name, value.empty() ? "null" : value);
     }
+    for (const auto& name : variables_of(series)) {
+      const std::string value = variable_at(series, name, i);
+      fmt::format_to(Out(text), R"(,"{}":{})", name, value.empty() ? "null" : value);
+    }
     text += "}\n";
   }
 }
@@ -109,9 +143,9 @@ Json to_json(const Quantiles& quantiles) {
 
 }  // namespace
 
-std::string flows_csv(const RunResult& run) { return csv(run, run.flows, kFlowColumns, "flow"); }
+std::string flows_csv(const RunResult& run) { return csv(run, run.flows, kFlowColumns, "flow", variables_of(run)); }
 
-std::string queues_csv(const RunResult& run) { return csv(run, run.queues, kQueueColumns, "queue"); }
+std::string queues_csv(const RunResult& run) { return csv(run, run.queues, kQueueColumns, "queue", {}); }
 
 std::string samples_jsonl(const RunResult& run) {
   std::string text;

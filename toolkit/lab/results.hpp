@@ -12,7 +12,8 @@
 
 namespace lkm::lab {
 
-/// A line for each flow and sample. ssthresh is empty until TCP knows one.
+/// A line for each flow and sample. ssthresh is empty until TCP knows one. Behind the columns of TCP come the variables of
+/// the congestion controls.
 std::string flows_csv(const RunResult& run);
 /// A line for each queue and sample.
 std::string queues_csv(const RunResult& run);

@@ -5,12 +5,14 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "libos-runtime/host/clock.hpp"
 #include "toolkit/lab/capture.hpp"
 #include "toolkit/lab/network.hpp"
 #include "toolkit/lab/traffic.hpp"
+#include "toolkit/lab/variables.hpp"
 #include "toolkit/net/units.hpp"
 
 namespace lkm::lab {
@@ -61,6 +63,7 @@ class Run {
   void prepare();
   Result<void> advance_to(nanoseconds at);
   Result<void> sample();
+  void sample_variables(const LiveFlow& live, FlowSeries& series);
   void apply(const EventSpec& event);
   Result<std::string> swap(const std::string& source);
 
@@ -70,6 +73,7 @@ class Run {
   const Plugins& plugins_;
   std::optional<Network> network_;
   std::optional<Traffic> traffic_;
+  Variables variables_{stack_};
   std::map<std::string, std::unique_ptr<Capture>> captures_;  // by link
   std::vector<EventSpec> events_;  // by time
   std::size_t next_event_ = 0;
@@ -133,7 +137,7 @@ Result<void> Run::load() {
     // Loaded already, or none of the kernel's: the flow's socket tells.
     (void)stack_.load("tcp_" + flow.control);
   }
-  return {};
+  return variables_.learn();
 }
 
 void Run::prepare() {
@@ -144,6 +148,7 @@ void Run::prepare() {
                              .start = live->start,
                              .stop = live->spec->stop != 0ns ? live->spec->stop : scenario_.duration,
                              .samples = {},
+                             .variables = {},
                              .latencies = {},
                              .error = {}});
   }
@@ -165,8 +170,10 @@ Result<void> Run::advance_to(nanoseconds at) {
 
 Result<void> Run::sample() {
   result_.times.push_back(stack_.now() - traffic_->began());
-  for (std::size_t i = 0; i < result_.flows.size(); ++i)
+  for (std::size_t i = 0; i < result_.flows.size(); ++i) {
     result_.flows[i].samples.push_back(sample_of(*traffic_->flows()[i]));
+    sample_variables(*traffic_->flows()[i], result_.flows[i]);
+  }
   for (std::size_t i = 0; i < result_.queues.size(); ++i) {
     const Queue& queue = network_->queues()[i];
     LKM_TRY(const QdiscStats stats, network_->stats(queue));
@@ -181,6 +188,18 @@ Result<void> Run::sample() {
   return {};
 }
 
+void Run::sample_variables(const LiveFlow& live, FlowSeries& series) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  const std::size_t samples = result_.times.size();
+  for (Variables::Value& now : variables_.read(live)) {
+    auto variable = std::ranges::find(series.variables, now.name, &VariableSeries::name);
+    if (variable == series.variables.end())
+      variable = series.variables.insert(variable, {std::move(now.name), std::vector(samples - 1, kNone)});
+    variable->values.push_back(now.value);
+  }
+  for (VariableSeries& variable : series.variables) variable.values.resize(samples, kNone);
+}
+
 Result<std::string> Run::swap(const std::string& source) {
   std::string done;
   for (const std::string& plugin : plugins_.at(source)) {
@@ -188,6 +207,7 @@ Result<std::string> Run::swap(const std::string& source) {
     done += fmt::format("{}swap {}@{} to {}", done.empty() ? "" : ", ", report.module, report.from_generation,
                         report.to_generation);
   }
+  LKM_CHECK(variables_.learn());
   return done;
 }
 
@@ -240,6 +260,7 @@ Result<RunResult> run(const Scenario& scenario, const RunOptions& options) {
                         .memory = options.memory,
                         .clock = options.clock,
                         .seed = scenario.seed,
+                        .cmdline = kVariablesCmdline,
                         .console = options.console},
                        [&](Stack& stack) {
                          result = Run(stack, scenario, options, plugins).go();

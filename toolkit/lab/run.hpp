@@ -44,12 +44,19 @@ struct QueueSample {
   [[nodiscard]] double delay_s() const { return rate == 0 ? 0 : double(bytes) * 8 / double(rate); }
 };
 
+/// A member of the private state of a flow's congestion control, see variables.hpp.
+struct VariableSeries {
+  std::string name;            ///< "mycc.losses": of struct mycc
+  std::vector<double> values;  ///< one a sample; not a number while the flow has no such variable
+};
+
 struct FlowSeries {
   std::string name;
   std::string control;
   FlowKind kind = FlowKind::kBulk;
   nanoseconds start{}, stop{};
   std::vector<FlowSample> samples;
+  std::vector<VariableSeries> variables;
   std::vector<nanoseconds> latencies;  ///< see LiveFlow
   std::uint64_t bytes_sent = 0, datagrams_sent = 0, datagrams_received = 0;
   std::uint64_t failures = 0;
