@@ -2,6 +2,7 @@
 //
 // What a program may expect of calls on sockets: data, options, signals, threads.
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -100,6 +101,58 @@ TEST(Stream, TakesOptionsAndTellsState) {
   EXPECT_EQ(errno, ENOPROTOOPT);
 }
 
+TEST(Stream, IsSplicedToAndFromAPipe) {
+  const auto [a, b] = tcp_pair();
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const UniqueFd out(ends[0]), in(ends[1]);
+  ASSERT_EQ(::write(in.get(), "through a pipe", 14), 14);
+  EXPECT_EQ(::splice(out.get(), nullptr, a.get(), nullptr, 100, 0), 14);
+  EXPECT_EQ(receive(b.get(), 8, MSG_WAITALL), "through ");
+  EXPECT_EQ(::splice(b.get(), nullptr, in.get(), nullptr, 100, 0), 6);
+  char rest[6];
+  ASSERT_EQ(::read(out.get(), rest, sizeof(rest)), 6);
+  EXPECT_EQ(std::string(rest, 6), "a pipe");
+}
+
+TEST(Stream, EndsWithAResetWhenDataIsLeftUnread) {
+  auto [a, b] = tcp_pair();
+  send_all(a.get(), "nobody reads this");
+  ASSERT_NE(ready(b.get(), POLLIN, kPatience), 0);
+  b.reset();
+  EXPECT_EQ(receive(a.get(), 1), "error: Connection reset by peer");
+  EXPECT_EQ(::send(a.get(), "x", 1, MSG_NOSIGNAL), -1);
+  EXPECT_EQ(errno, EPIPE);
+}
+
+TEST(Stream, IsDeliveredThoughItsProgramHasEnded) {
+  auto [a, b] = tcp_pair();
+  const std::string much(3'000'000, 'y');
+  const pid_t child = in_child([&, &a = a, &b = b] {
+    b.reset();
+    send_all(a.get(), much);
+  });
+  a.reset();
+  std::string got;
+  for (std::string part; !(part = receive(b.get(), 65536)).empty();) got += part;
+  EXPECT_TRUE(got == much);
+  EXPECT_EQ(exit_code(child), 0);
+}
+
+TEST(Stream, CarriesUrgentData) {
+  const auto [a, b] = tcp_pair();
+  send_all(a.get(), "ab");
+  ASSERT_EQ(::send(a.get(), "!", 1, MSG_OOB), 1);
+  EXPECT_EQ(ready(b.get(), POLLPRI, kPatience), POLLPRI);
+  EXPECT_EQ(receive(b.get(), 9), "ab");
+  int at_mark = 0;
+  EXPECT_EQ(::ioctl(b.get(), SIOCATMARK, &at_mark), 0);
+  EXPECT_EQ(at_mark, 1);
+  EXPECT_EQ(receive(b.get(), 1, MSG_OOB), "!");
+  send_all(a.get(), "cd");
+  EXPECT_EQ(receive(b.get(), 2, MSG_WAITALL), "cd");
+}
+
 TEST(Stream, GivesUpAfterItsTimeout) {
   const auto [a, b] = tcp_pair();
   const timeval soon{.tv_sec = 0, .tv_usec = 20'000};
@@ -107,11 +160,22 @@ TEST(Stream, GivesUpAfterItsTimeout) {
   EXPECT_EQ(receive(a.get(), 1), "error: Resource temporarily unavailable");
 }
 
+TEST(Stream, HasTheTimeoutOfWhatItWasAcceptedFrom) {
+  const auto [server, address] = listening();
+  const timeval soon{.tv_sec = 0, .tv_usec = 20'000};
+  ASSERT_EQ(::setsockopt(server.get(), SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon)), 0);
+  const UniqueFd client = open_socket(SOCK_STREAM);
+  ASSERT_EQ(connect_to(client, address), 0);
+  const UniqueFd accepted(::accept(server.get(), nullptr, nullptr));
+  EXPECT_EQ(receive(accepted.get(), 1), "error: Resource temporarily unavailable");
+}
+
 TEST(Datagrams, KeepTheirBounds) {
   const auto [a, to] = bound(SOCK_DGRAM);
   const UniqueFd b = open_socket(SOCK_DGRAM);
   ASSERT_EQ(connect_to(b, to), 0);
-  std::array<std::array<char, 4>, 3> out{{{'o', 'n', 'e', '!'}, {'t', 'w', 'o', '!'}, {'3', '3', '3', '!'}}};
+  std::array<std::array<char, 4>, 3> out{
+      {{'o', 'n', 'e', '!'}, {'t', 'w', 'o', '!'}, {'3', '3', '3', '!'}}};
   std::array<iovec, 3> parts{};
   std::array<mmsghdr, 3> messages{};
   for (std::size_t i = 0; i < 3; ++i) {
@@ -222,7 +286,8 @@ char state_of(pid_t thread) {
   return name_end == std::string::npos ? 'R' : text[name_end + 2];
 }
 
-/// Sends SIGUSR1 to the thread that makes it, once that one waits: in its call, which is the next thing it does.
+/// Sends SIGUSR1 to the thread that makes it, once that one waits: in its call, which is the next
+/// thing it does.
 std::thread signal_when_it_waits() {
   return std::thread([thread = pid_t(::syscall(SYS_gettid)), target = ::pthread_self()] {
     while (state_of(thread) == 'R') std::this_thread::yield();
@@ -263,7 +328,8 @@ TEST(Signals, LetACallGoOnThatIsToBeRestarted) {
 }
 
 TEST(Signals, OfABrokenPipeComeToTheWriter) {
-  struct sigaction action {}, before{};
+  struct sigaction action {
+  }, before{};
   action.sa_handler = count_signal;
   ASSERT_EQ(::sigaction(SIGPIPE, &action, &before), 0);
   const auto restore = defer([&] { ::sigaction(SIGPIPE, &before, nullptr); });
@@ -300,7 +366,8 @@ TEST(Threads, WorkOnSocketsSideBySide) {
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&, fd = server.get()] {
       const UniqueFd accepted(::accept(fd, nullptr, nullptr));
-      for (int n = 0; n < kRounds; ++n) send_all(accepted.get(), receive(accepted.get(), 8, MSG_WAITALL));
+      for (int n = 0; n < kRounds; ++n)
+        send_all(accepted.get(), receive(accepted.get(), 8, MSG_WAITALL));
     });
     threads.emplace_back([to = address, i] {
       const UniqueFd client = open_socket(SOCK_STREAM);

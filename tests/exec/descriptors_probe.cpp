@@ -29,6 +29,18 @@ TEST(Descriptor, IsASocketUntilItIsClosed) {
   EXPECT_EQ(errno, ESPIPE);
 }
 
+TEST(Descriptor, OfAConnectionHasTheLowestNumber) {
+  UniqueFd file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const int number = file.get();
+  const auto [server, address] = listening();
+  file.reset();
+  const UniqueFd client = open_socket(SOCK_STREAM);
+  EXPECT_EQ(client.get(), number);
+  ASSERT_EQ(connect_to(client, address), 0);
+  const UniqueFd accepted(::accept(server.get(), nullptr, nullptr));
+  EXPECT_EQ(accepted.get(), server.get() + 1);
+}
+
 TEST(Descriptor, ManyAreOpenedAndTheirNumbersUsedAgain) {
   std::array<UniqueFd, 200> many;
   for (UniqueFd& fd : many) fd = open_socket(SOCK_STREAM);
@@ -255,6 +267,39 @@ TEST(Copies, KeepTheConnectionUntilTheLastIsClosed) {
   EXPECT_EQ(receive(b.get(), 14, MSG_WAITALL), "from the child");
   EXPECT_EQ(exit_code(child), 0);
   EXPECT_EQ(receive(b.get(), 1), "");
+}
+
+TEST(Copies, GoToAnotherProcessInAMessage) {
+  auto [a, b] = tcp_pair();
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  const UniqueFd here(ends[0]), there(ends[1]);
+  char byte = 0;
+  iovec part{.iov_base = &byte, .iov_len = 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const pid_t child = in_child([&, &a = a] {
+    a.reset();
+    ASSERT_EQ(::recvmsg(there.get(), &message, 0), 1);
+    const UniqueFd got(*reinterpret_cast<int*>(CMSG_DATA(CMSG_FIRSTHDR(&message))));
+    EXPECT_EQ(receive(got.get(), 4, MSG_WAITALL), "ping");
+    send_all(got.get(), "pong");
+  });
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  *reinterpret_cast<int*>(CMSG_DATA(header)) = a.get();
+  ASSERT_EQ(::sendmsg(here.get(), &message, 0), 1);
+  a.reset();
+  send_all(b.get(), "ping");
+  EXPECT_EQ(receive(b.get(), 4, MSG_WAITALL), "pong");
+  EXPECT_EQ(receive(b.get(), 1), "");
+  EXPECT_EQ(exit_code(child), 0);
 }
 
 TEST(Copies, EndWithAKilledProcess) {

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -22,7 +23,8 @@ namespace {
 
 constexpr long kAnswer = 4711;
 
-/// Makes a call under the filter. The result and whether it arrived; one that arrives is answered with kAnswer.
+/// Makes a call under the filter. The result and whether it arrived; one that arrives is answered
+/// with kAnswer.
 std::pair<long, bool> call(const std::function<long()>& make) {
   int ends[2];
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
@@ -34,7 +36,8 @@ std::pair<long, bool> call(const std::function<long()>& make) {
     const int number = listener ? listener->get() : -1;
     char go = 0;
     // Low descriptors: what is used here is not caught.
-    if (::write(child.get(), &number, sizeof(number)) < 0 || ::read(child.get(), &go, 1) < 0) ::_exit(1);
+    if (::write(child.get(), &number, sizeof(number)) < 0 || ::read(child.get(), &go, 1) < 0)
+      ::_exit(1);
     const long result = make();
     const long answer = result < 0 ? -errno : result;
     ::_exit(::write(child.get(), &answer, sizeof(answer)) == sizeof(answer) ? 0 : 1);
@@ -44,7 +47,9 @@ std::pair<long, bool> call(const std::function<long()>& make) {
   EXPECT_EQ(::read(parent.get(), &number, sizeof(number)), ssize_t(sizeof(number)));
   EXPECT_GE(number, 0);
   const UniqueFd process(int(::syscall(SYS_pidfd_open, pid, 0)));
-  auto notifications = Notifications::make(UniqueFd(int(::syscall(SYS_pidfd_getfd, process.get(), number, 0)))).value();
+  auto notifications =
+      Notifications::make(UniqueFd(int(::syscall(SYS_pidfd_getfd, process.get(), number, 0))))
+          .value();
   EXPECT_EQ(::write(parent.get(), "g", 1), 1);
 
   bool arrived = false;
@@ -77,13 +82,27 @@ TEST(Filter, CatchesSocketsOfEveryFamilyButTheHosts) {
   EXPECT_FALSE(call([] { return ::socket(AF_UNIX, SOCK_STREAM, 0); }).second);
 }
 
-TEST(Filter, CatchesReadsOfHighDescriptorsOnly) {
+TEST(Filter, CatchesReadsOfDescriptorsInItsRangeOnly) {
   char byte = 0;
   EXPECT_EQ(call([&] { return ::read(kFirstFd, &byte, 1); }), kCaught);
-  EXPECT_EQ(call([&] { return ::write(kFirstFd + 1000, &byte, 1); }), kCaught);
+  EXPECT_EQ(call([&] { return ::write(kEndFd - 1, &byte, 1); }), kCaught);
+  EXPECT_EQ(call([&] { return ::write(kEndFd, &byte, 1); }), std::pair(-long(EBADF), false));
   EXPECT_EQ(call([&] { return ::recv(kFirstFd, &byte, 1, 0); }), kCaught);
-  EXPECT_EQ(call([&] { return ::recv(kFirstFd - 1, &byte, 1, 0); }), std::pair(-long(EBADF), false));
+  EXPECT_EQ(call([&] { return ::recv(kFirstFd - 1, &byte, 1, 0); }),
+            std::pair(-long(EBADF), false));
   EXPECT_EQ(call([&] { return ::read(kFirstFd - 1, &byte, 0); }), std::pair(-long(EBADF), false));
+}
+
+TEST(Filter, CatchesTransfersOfMoreThanDataUnderEveryNumber) {
+  char byte = 0;
+  const sockaddr_in to{};
+  const auto* const address = reinterpret_cast<const sockaddr*>(&to);
+  EXPECT_EQ(call([&] { return ::sendto(3, &byte, 1, 0, address, sizeof(to)); }), kCaught);
+  EXPECT_EQ(call([&] { return ::send(3, &byte, 1, MSG_FASTOPEN); }), kCaught);
+  EXPECT_EQ(call([&] { return ::send(3, &byte, 1, MSG_OOB); }), kCaught);
+  EXPECT_EQ(call([&] { return ::recvmsg(3, nullptr, MSG_ERRQUEUE | MSG_DONTWAIT); }), kCaught);
+  EXPECT_FALSE(call([&] { return ::send(3, &byte, 1, MSG_NOSIGNAL); }).second);
+  EXPECT_FALSE(call([&] { return ::recv(3, &byte, 1, MSG_DONTWAIT | MSG_PEEK); }).second);
 }
 
 TEST(Filter, CatchesWhatConcernsSocketsUnderEveryNumber) {
@@ -113,7 +132,8 @@ TEST(Filter, CatchesCopiesButNotFlags) {
 }
 
 TEST(Filter, RefusesWhatWouldPassByTheStack) {
-  EXPECT_EQ(call([] { return ::syscall(SYS_io_uring_setup, 1, nullptr); }), std::pair(-long(ENOSYS), false));
+  EXPECT_EQ(call([] { return ::syscall(SYS_io_uring_setup, 1, nullptr); }),
+            std::pair(-long(ENOSYS), false));
   EXPECT_EQ(call([] { return ::syscall(SYS_socket | 0x40000000, AF_INET, SOCK_STREAM, 0); }),
             std::pair(-long(ENOSYS), false));
 }

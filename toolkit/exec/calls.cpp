@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// What each caught call comes to. Most run in the stack as they are, with the stack's descriptor for the
-// program's; what follows are the exceptions.
+// What each caught call comes to. Most run in the stack as they are, with the stack's descriptor
+// for the program's; what follows are the exceptions.
 #include <asm-generic/ioctls.h>
 #include <asm-generic/sockios.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -26,6 +28,20 @@ namespace {
 
 constexpr std::size_t kSendFileChunk = std::size_t{128} << 10;  // bytes
 
+// SOL_SOCKET options, of both ABIs of time_t.
+constexpr int kOwnOptions[] = {SO_RCVLOWAT, SO_RCVTIMEO, SO_SNDTIMEO, 66 /* SO_RCVTIMEO_NEW */,
+                               67 /* SO_SNDTIMEO_NEW */};
+constexpr std::size_t kMostOfOption = 16;  // bytes
+
+/// Whether a socket of the stack is TCP's, so that its data is a stream of bytes and nothing else.
+bool carries_bytes(const StackFd& socket) {
+  int type = 0, protocol = 0;
+  socklen_t size = sizeof(int);
+  socket.call(SYS_getsockopt, SOL_SOCKET, SO_TYPE, &type, &size);
+  socket.call(SYS_getsockopt, SOL_SOCKET, SO_PROTOCOL, &protocol, &size);
+  return type == SOCK_STREAM && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+}
+
 enum class Direction { kNone, kReceives, kSends };
 
 Direction direction(long number) {
@@ -37,15 +53,18 @@ Direction direction(long number) {
     case SYS_recvmsg:
     case SYS_recvmmsg:
     case SYS_accept:
-    case SYS_accept4: return Direction::kReceives;
+    case SYS_accept4:
+      return Direction::kReceives;
     case SYS_write:
     case SYS_writev:
     case SYS_pwritev2:
     case SYS_sendto:
     case SYS_sendmsg:
     case SYS_sendmmsg:
-    case SYS_connect: return Direction::kSends;
-    default: return Direction::kNone;
+    case SYS_connect:
+      return Direction::kSends;
+    default:
+      return Direction::kNone;
   }
 }
 
@@ -54,11 +73,15 @@ bool raises_sigpipe(const seccomp_data& call) {
   switch (call.nr) {
     case SYS_write:
     case SYS_writev:
-    case SYS_pwritev2: return true;
+    case SYS_pwritev2:
+      return true;
     case SYS_sendto:
-    case SYS_sendmmsg: return (call.args[3] & MSG_NOSIGNAL) == 0;
-    case SYS_sendmsg: return (call.args[2] & MSG_NOSIGNAL) == 0;
-    default: return false;
+    case SYS_sendmmsg:
+      return (call.args[3] & MSG_NOSIGNAL) == 0;
+    case SYS_sendmsg:
+      return (call.args[2] & MSG_NOSIGNAL) == 0;
+    default:
+      return false;
   }
 }
 
@@ -72,8 +95,10 @@ bool is_about_descriptor(unsigned long request) {
     case FIOSETOWN:
     case FIOGETOWN:
     case SIOCSPGRP:
-    case SIOCGPGRP: return true;
-    default: return false;
+    case SIOCGPGRP:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -81,8 +106,8 @@ bool is_about_descriptor(unsigned long request) {
 
 Result<Thread::Target> Thread::target(int number) {
   LKM_TRY(UniqueFd end, process_->borrow(number));
-  auto [socket, relayed] = programs_.find(socket_inode(end.get()));
-  return Target{std::move(socket), relayed, std::move(end)};
+  auto socket = programs_.find(socket_inode(end.get()));
+  return Target{std::move(socket), std::move(end)};
 }
 
 Thread::Outcome Thread::pass() {
@@ -92,33 +117,48 @@ Thread::Outcome Thread::pass() {
 
 Thread::Outcome Thread::dispatch() {
   switch (call_.data.nr) {
-    case SYS_socket: return open_socket();
-    case SYS_sendfile: return send_file();
+    case SYS_socket:
+      return open_socket();
+    case SYS_sendfile:
+      return send_file();
     case SYS_splice: {
       // Bytes taken from a pipe cannot be put back when the socket has no room. Programs then copy.
-      const auto in = target(int(arg(0)));
-      const auto out = target(int(arg(2)));
-      return (in && in->socket) || (out && out->socket) ? Outcome(-EINVAL) : pass();
+      const auto carries_no_data = [](const auto& end) {
+        return end && end->socket && end->socket->use != Use::kConnection;
+      };
+      return carries_no_data(target(int(arg(0)))) || carries_no_data(target(int(arg(2))))
+                 ? Outcome(-EINVAL)
+                 : pass();
     }
-    default: break;
+    default:
+      break;
   }
   auto on = target(int(arg(0)));
   if (!on && on.error().errno_value() == EBADF) return -EBADF;
-  if (on && on->relayed) return on_relay(std::move(*on));
-  if (on && on->socket) return on_socket(std::move(*on));
-  const bool about_device = call_.data.nr == SYS_ioctl && arg(1) >= kFirstDeviceRequest && arg(1) <= kLastDeviceRequest;
+  if (on && on->socket)
+    return on->socket->use == Use::kConnection ? on_connection(*on) : on_socket(*on);
+  const bool about_device =
+      call_.data.nr == SYS_ioctl && arg(1) >= kFirstDeviceRequest && arg(1) <= kLastDeviceRequest;
   if (about_device && on && socket_inode(on->end.get()) != 0) return device_request();
   return pass();
 }
 
-Thread::Outcome Thread::on_socket(Target target) {
+Thread::Outcome Thread::on_socket(Target& target) {
+  const bool tcp = target.socket->use != Use::kMessages;
   switch (call_.data.nr) {
+    case SYS_connect:
+      return connect(target);
     case SYS_accept:
-    case SYS_accept4: return accept(target);
-    case SYS_dup: return duplicate(target, 0, false);
-    case SYS_fcntl: return duplicate(target, int(arg(2)), arg(1) == F_DUPFD_CLOEXEC);
-    case SYS_dup2: return move(target, int(arg(1)), false);
-    case SYS_dup3: return move(target, int(arg(1)), (arg(2) & O_CLOEXEC) != 0);
+    case SYS_accept4:
+      return accept(target);
+    // TCP sockets may be anywhere.
+    case SYS_dup:
+      return tcp ? pass() : duplicate(target, 0, false);
+    case SYS_fcntl:
+      return tcp ? pass() : duplicate(target, int(arg(2)), arg(1) == F_DUPFD_CLOEXEC);
+    case SYS_dup2:
+    case SYS_dup3:
+      return pass();
     case SYS_ioctl:
       if (is_about_descriptor(arg(1))) return pass();
       // It makes a descriptor of the stack, which means nothing to the program.
@@ -127,31 +167,84 @@ Thread::Outcome Thread::on_socket(Target target) {
     case SYS_setsockopt:
       // Its pages would have to be the stack's.
       if (arg(1) == SOL_SOCKET && arg(2) == SO_ZEROCOPY) return -EOPNOTSUPP;
+      // These speak in control messages, which a connection's descriptor does not carry.
+      if (tcp && (arg(1) == SOL_TLS || (arg(1) == IPPROTO_TCP && arg(2) == TCP_INQ)))
+        return -EOPNOTSUPP;
       break;
-    default: break;
+    default:
+      break;
   }
   unsigned long args[6];
   std::copy_n(call_.data.args, 6, args);
   const long result = run_on(target, call_.data.nr, args);
+  if (call_.data.nr == SYS_listen && result == 0) {
+    target.socket->use = Use::kListening;
+    programs_.show(*target.socket, target.end.get());
+  }
+  if (call_.data.nr == SYS_setsockopt && result == 0 && tcp) give_own_option(target);
+  if (call_.data.nr == SYS_getsockopt && result == 0 && target.socket->stream) tell_error(target);
+  const bool sends = direction(call_.data.nr) == Direction::kSends;
+  if (sends && target.socket->use == Use::kUnconnected) show_connection(target);  // MSG_FASTOPEN
   if (result == -EPIPE && raises_sigpipe(call_.data)) ::syscall(SYS_tgkill, pid(), tid_, SIGPIPE);
   return result;
 }
 
-/// Data goes through the descriptor itself; what is about the socket is the stack's.
-Thread::Outcome Thread::on_relay(Target target) {
+/// Its data flows through the descriptor. What is asked about it is asked of the stack, once that
+/// has all that the program wrote.
+Thread::Outcome Thread::on_connection(Target& target) {
+  Socket& socket = *target.socket;
   switch (call_.data.nr) {
     case SYS_bind:
     case SYS_connect:
     case SYS_listen:
+    case SYS_accept:
+    case SYS_accept4:
     case SYS_getsockname:
     case SYS_getpeername:
     case SYS_getsockopt:
-    case SYS_setsockopt: {
-      unsigned long args[6] = {static_cast<unsigned long>(target.socket->fd.get())};
-      std::copy_n(call_.data.args + 1, 5, args + 1);
-      return call_for(call_.data.nr, args);
+    case SYS_setsockopt:
+      programs_.flush(socket);
+      return on_socket(target);
+    case SYS_sendto:
+    case SYS_sendmsg:
+    case SYS_sendmmsg:
+      if ((arg(call_.data.nr == SYS_sendmsg ? 2 : 3) & MSG_OOB) == 0 && arg(4) == 0) return pass();
+      if (const long error = drain(target); error != 0) return error;
+      return on_socket(target);
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+    case SYS_recvmmsg: {
+      const unsigned long flags = arg(call_.data.nr == SYS_recvmsg ? 2 : 3);
+      return (flags & MSG_ERRQUEUE) != 0 ? on_socket(target) : pass();
     }
-    default: return pass();
+    case SYS_ioctl:
+      if (arg(1) == FIONREAD) return pass();
+      programs_.flush(socket);
+      return on_socket(target);
+    case SYS_shutdown: {
+      if (arg(1) != SHUT_RD) socket.shut_by_program = true;
+      if (::shutdown(target.end.get(), int(arg(1))) != 0) return -errno;
+      if (arg(1) != SHUT_RD) socket.stream->no_more_out();
+      programs_.flush(socket);
+      return 0;
+    }
+    default:
+      return pass();
+  }
+}
+
+/// Waits, if the program does, until all that it wrote is in the connection.
+long Thread::drain(Target& target) {
+  Socket& socket = *target.socket;
+  const bool waits = (::fcntl(target.end.get(), F_GETFL) & O_NONBLOCK) == 0;
+  for (;;) {
+    programs_.flush(socket);
+    if (socket.use != Use::kConnection || !socket.stream->has_unsent()) return 0;
+    if (!waits) return -EAGAIN;
+    pollfd room{.fd = socket.fd.get(), .events = POLLOUT, .revents = 0};
+    const unsigned long args[6] = {reinterpret_cast<unsigned long>(&room), 1,
+                                   static_cast<unsigned long>(-1)};
+    if (const long ready = call_for(SYS_poll, args, Memory::kStack); ready < 0) return ready;
   }
 }
 
@@ -166,14 +259,16 @@ long Thread::call_for(long number, const unsigned long args[6], Memory memory) {
 
 long Thread::run_on(Target& target, long number, const unsigned long (&args)[6], Memory memory) {
   Socket& socket = *target.socket;
+  const Direction way = direction(number);
   // O_NONBLOCK is the placeholder's, where fcntl(2) sets it uncaught.
-  const bool nonblocking = (::fcntl(target.end.get(), F_GETFL) & O_NONBLOCK) != 0;
-  if (nonblocking != socket.nonblocking) {
-    socket.fd.call(SYS_fcntl, F_SETFL, O_RDWR | (nonblocking ? O_NONBLOCK : 0));
-    socket.nonblocking = nonblocking;
+  if (way != Direction::kNone) {
+    const bool nonblocking = (::fcntl(target.end.get(), F_GETFL) & O_NONBLOCK) != 0;
+    if (nonblocking != socket.nonblocking) {
+      socket.fd.call(SYS_fcntl, F_SETFL, O_RDWR | (nonblocking ? O_NONBLOCK : 0));
+      socket.nonblocking = nonblocking;
+    }
   }
   programs_.count(socket);
-  const Direction way = direction(number);
   socket.receiving += way == Direction::kReceives;
   socket.sending += way == Direction::kSends;
   const auto done = defer([&] {
@@ -184,22 +279,38 @@ long Thread::run_on(Target& target, long number, const unsigned long (&args)[6],
   std::copy(args + 1, args + 6, with + 1);
   const long result = call_for(number, with, memory);
   if (way == Direction::kReceives) socket.edge_due = true;
-  programs_.show(socket, target.end.get());
+  if (socket.use == Use::kMessages || socket.use == Use::kListening)
+    programs_.show(socket, target.end.get());
   return result;
 }
 
-Thread::Outcome Thread::place(StackFd fd, bool nonblocking, bool close_on_exec) {
-  auto adopted = programs_.adopt(std::move(fd), nonblocking);
+Thread::Outcome Thread::place(StackFd fd, Use use, bool nonblocking, bool close_on_exec,
+                              const Socket* accepted_from) {
+  auto adopted = programs_.adopt(std::move(fd), use, nonblocking);
   if (!adopted) return -adopted.error().errno_value();
   auto& [socket, end] = *adopted;
-  const int number = process_->unused_number(0);
-  const int error = session_->notifications.place(call_.id, end.get(), number, close_on_exec, true);
-  if (error == 0) {
-    socket->places.emplace_back(process_, number);
+  if (accepted_from != nullptr) {
+    socket->own_options = accepted_from->own_options;
+    for (const auto& [option, value] : socket->own_options) {
+      ::setsockopt(end.get(), SOL_SOCKET, option, value.data(), socklen_t(value.size()));
+    }
+  }
+  return give_number(socket, end.get(), 0, close_on_exec);
+}
+
+/// Ends the call with a descriptor for the socket: one from `from` on where its calls are to be
+/// caught, else the lowest.
+Thread::Outcome Thread::give_number(const std::shared_ptr<Socket>& socket, int end, int from,
+                                    bool close_on_exec) {
+  int number = Notifications::kLowest;
+  if (socket->use == Use::kMessages && (number = process_->unused_number(from)) < 0) return number;
+  const int placed = session_->notifications.place(call_.id, end, number, close_on_exec);
+  if (placed >= 0) {
+    socket->places.emplace_back(process_, placed);
     return std::nullopt;
   }
-  process_->released(number);
-  return error == -EBADF ? -EMFILE : error;
+  if (number >= 0) process_->released(number);
+  return placed == -EBADF ? -EMFILE : placed;
 }
 
 Thread::Outcome Thread::open_socket() {
@@ -207,7 +318,31 @@ Thread::Outcome Thread::open_socket() {
   const auto type = int(arg(1));
   const long fd = stack.syscall(SYS_socket, arg(0), type & ~SOCK_CLOEXEC, arg(2));
   if (fd < 0) return fd;
-  return place(StackFd(stack, int(fd)), (type & SOCK_NONBLOCK) != 0, (type & SOCK_CLOEXEC) != 0);
+  StackFd socket(stack, int(fd));
+  const Use use = carries_bytes(socket) ? Use::kUnconnected : Use::kMessages;
+  return place(std::move(socket), use, (type & SOCK_NONBLOCK) != 0, (type & SOCK_CLOEXEC) != 0);
+}
+
+Thread::Outcome Thread::connect(Target& target) {
+  unsigned long args[6];
+  std::copy_n(call_.data.args, 6, args);
+  const long result = run_on(target, SYS_connect, args);
+  if (target.socket->use == Use::kUnconnected) show_connection(target);
+  return result;
+}
+
+/// After a call that may have made a TCP connection, or begun to.
+void Thread::show_connection(Target& target) {
+  Socket& socket = *target.socket;
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (socket.fd.call(SYS_getsockopt, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) return;
+  if (info.tcpi_state == TCP_SYN_SENT || info.tcpi_state == TCP_SYN_RECV) {
+    socket.use = Use::kConnecting;
+    socket.placeholder.show(0, target.end.get());
+  } else if (info.tcpi_state != TCP_CLOSE && info.tcpi_state != TCP_LISTEN) {
+    programs_.begin_to_carry(socket);
+  }
 }
 
 Thread::Outcome Thread::accept(Target& target) {
@@ -215,41 +350,42 @@ Thread::Outcome Thread::accept(Target& target) {
   const unsigned long args[6] = {0, arg(1), arg(2), flags};
   const long fd = run_on(target, SYS_accept4, args);
   if (fd < 0) return fd;
-  return place(StackFd(programs_.stack(), int(fd)), (flags & SOCK_NONBLOCK) != 0, (flags & SOCK_CLOEXEC) != 0);
+  const Use use = target.socket->use == Use::kListening ? Use::kConnection : Use::kMessages;
+  return place(StackFd(programs_.stack(), int(fd)), use, (flags & SOCK_NONBLOCK) != 0,
+               (flags & SOCK_CLOEXEC) != 0, target.socket.get());
 }
 
 Thread::Outcome Thread::duplicate(const Target& target, int from, bool close_on_exec) {
-  if (from < 0) return -EINVAL;
-  const int number = process_->unused_number(from);
-  const int error = session_->notifications.place(call_.id, target.end.get(), number, close_on_exec, true);
-  if (error == 0) {
-    target.socket->places.emplace_back(process_, number);
-    return std::nullopt;
+  return from < 0 ? Outcome(-EINVAL)
+                  : give_number(target.socket, target.end.get(), from, close_on_exec);
+}
+
+/// Options that say how reads and writes wait are the descriptor's as well.
+void Thread::give_own_option(Target& target) const {
+  const auto option = int(arg(2));
+  if (arg(1) != SOL_SOCKET || std::ranges::find(kOwnOptions, option) == std::end(kOwnOptions))
+    return;
+  std::vector<char> value(std::min<std::size_t>(arg(4), kMostOfOption));
+  if (const_cast<Thread*>(this)->read(value.data(), reinterpret_cast<void*>(arg(3)),
+                                      value.size()) != 0)
+    return;
+  if (::setsockopt(target.end.get(), SOL_SOCKET, option, value.data(), socklen_t(value.size())) !=
+      0)
+    return;
+  std::erase_if(target.socket->own_options, [&](const auto& own) { return own.first == option; });
+  target.socket->own_options.emplace_back(option, std::move(value));
+}
+
+/// SO_ERROR of a connection that met its error while it carried.
+void Thread::tell_error(Target& target) {
+  if (arg(1) != SOL_SOCKET || arg(2) != SO_ERROR) return;
+  if (const int error = target.socket->stream->take_error(); error != 0) {
+    write(reinterpret_cast<void*>(arg(3)), &error, sizeof(error));
   }
-  return error == -EBADF ? -EMFILE : error;
 }
 
-/// dup2() of a socket. Under a low number its calls will not be caught, so a connection gets a relay there.
-Thread::Outcome Thread::move(const Target& target, int to, bool close_on_exec) {
-  Socket& socket = *target.socket;
-  if (to < 0 || to >= kFirstFd) return pass();
-  int type = 0;
-  socklen_t size = sizeof(type);
-  sockaddr_storage peer{};
-  socklen_t peer_size = sizeof(peer);
-  socket.fd.call(SYS_getsockopt, SOL_SOCKET, SO_TYPE, &type, &size);
-  if (type != SOCK_STREAM || socket.fd.call(SYS_getpeername, &peer, &peer_size) != 0) return pass();
-
-  const auto end = programs_.relay(target.socket);
-  if (!end) return -end.error().errno_value();
-  const int error = session_->notifications.place(call_.id, end->get(), to, close_on_exec, true);
-  if (error != 0) return error;
-  socket.relay_place = {process_, to};
-  return std::nullopt;
-}
-
-/// ioctl() about a network device on a socket of the host: if_nametoindex(3) uses one of AF_UNIX. The kernel
-/// looks at the socket's netns only.
+/// ioctl() about a network device on a socket of the host: if_nametoindex(3) uses one of AF_UNIX.
+/// The kernel looks at the socket's netns only.
 Thread::Outcome Thread::device_request() {
   Stack& stack = programs_.stack();
   const long fd = stack.syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0);
@@ -259,16 +395,17 @@ Thread::Outcome Thread::device_request() {
   return call_for(SYS_ioctl, args);
 }
 
-/// sendfile() from a file of the host: bytes go through a buffer of the stack. Only what the socket took is
-/// taken from the file.
+/// sendfile() from a file of the host: bytes go through a buffer of the stack. Only what the socket
+/// took is taken from the file.
 Thread::Outcome Thread::send_file() {
   const auto in = target(int(arg(1)));
   if (!in) return -in.error().errno_value();
   auto out = target(int(arg(0)));
   if (!out) return -out.error().errno_value();
-  if (!out->socket || out->relayed) return in->socket ? Outcome(-EINVAL) : pass();
+  if (!out->socket || out->socket->use == Use::kConnection) return pass();
   struct stat status {};
-  if (in->socket || ::fstat(in->end.get(), &status) != 0 || !S_ISREG(status.st_mode)) return -EINVAL;
+  if (in->socket || ::fstat(in->end.get(), &status) != 0 || !S_ISREG(status.st_mode))
+    return -EINVAL;
 
   auto* const offset = reinterpret_cast<void*>(arg(2));
   off_t at = 0;
@@ -291,8 +428,9 @@ Thread::Outcome Thread::send_file() {
     }
     const std::size_t sent_then = total + std::size_t(got);
     const bool more = sent_then < arg(3) && at + off_t(sent_then) < status.st_size;
-    const unsigned long args[6] = {0, reinterpret_cast<unsigned long>(buffer.data()), std::size_t(got),
-                                   static_cast<unsigned long>(more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL)};
+    const unsigned long args[6] = {
+        0, reinterpret_cast<unsigned long>(buffer.data()), std::size_t(got),
+        static_cast<unsigned long>(more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL)};
     const long sent = run_on(*out, SYS_sendto, args, Memory::kStack);
     if (sent < 0) {
       error = sent;

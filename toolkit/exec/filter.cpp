@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/exec/filter.hpp"
 
+#include <asm-generic/ioctls.h>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -15,18 +17,33 @@
 namespace lkm::exec {
 namespace {
 
-// Calls by what decides about them.
-constexpr long kOnAnySocket[] = {SYS_bind,        SYS_connect,     SYS_listen,     SYS_accept,    SYS_accept4,
-                                 SYS_getsockname, SYS_getpeername, SYS_setsockopt, SYS_getsockopt};
-constexpr long kOnOurs[] = {SYS_read,     SYS_write,    SYS_readv,   SYS_writev,   SYS_preadv2, SYS_pwritev2,
-                            SYS_sendto,   SYS_recvfrom, SYS_sendmsg, SYS_recvmsg,  SYS_sendmmsg, SYS_recvmmsg,
-                            SYS_shutdown, SYS_dup,      SYS_dup2,    SYS_dup3};
-// io_uring makes socket calls that no filter sees; with userfaultfd a program would make the stack wait when that
-// copies from its memory.
-constexpr long kRefused[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_userfaultfd};
+// Calls by what decides about them; those that programs make most come first.
+constexpr long kOnOurs[] = {SYS_read,     SYS_write, SYS_readv, SYS_writev, SYS_preadv2,
+                            SYS_pwritev2, SYS_dup,   SYS_dup2,  SYS_dup3};
+constexpr long kOnAnySocket[] = {SYS_bind,       SYS_connect,   SYS_listen,      SYS_accept,
+                                 SYS_accept4,    SYS_shutdown,  SYS_getsockname, SYS_getpeername,
+                                 SYS_setsockopt, SYS_getsockopt};
+
+// Calls that carry data between sockets, which of their arguments are the flags, and the flags by
+// which they mean more than data, whatever the number.
+struct Transfer {
+  long number;
+  int flags;
+  std::uint32_t telling;
+};
+constexpr std::uint32_t kTellingOut = MSG_FASTOPEN | MSG_OOB;
+constexpr std::uint32_t kTellingIn = MSG_ERRQUEUE;
+constexpr Transfer kTransfers[] = {{SYS_recvfrom, 3, kTellingIn}, {SYS_sendto, 3, kTellingOut},
+                                   {SYS_recvmsg, 2, kTellingIn},  {SYS_sendmsg, 2, kTellingOut},
+                                   {SYS_recvmmsg, 3, kTellingIn}, {SYS_sendmmsg, 3, kTellingOut}};
+
+// io_uring makes socket calls that no filter sees; with userfaultfd a program would make the stack
+// wait when that copies from its memory.
+constexpr long kRefused[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register,
+                             SYS_userfaultfd};
 
 constexpr std::uint32_t kSocketCallsOfI386[] = {102, 359};  // socketcall, socket
-constexpr unsigned kX32 = 0x40000000;  // bit of the numbers of the x32 ABI
+constexpr unsigned kX32 = 0x40000000;                       // bit of the numbers of the x32 ABI
 
 class Program {
  public:
@@ -34,6 +51,17 @@ class Program {
   /// The low half is all that the kernel itself takes of an int.
   void load_argument(int index) { load(offsetof(seccomp_data, args) + std::size_t(index) * 8); }
   void give(std::uint32_t action) { add(BPF_STMT(BPF_RET | BPF_K, action)); }
+  /// Gives `action` if what was loaded is in a range.
+  void give_within(std::uint32_t first, std::uint32_t end, std::uint32_t action) {
+    add(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, first, 0, 2));
+    add(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, end, 1, 0));
+    give(action);
+  }
+  /// Gives `action` if what was loaded is another value.
+  void give_if_not(std::uint32_t value, std::uint32_t action) {
+    add(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 1, 0));
+    give(action);
+  }
   /// Runs the next instruction only if the comparison holds.
   void only_if(std::uint16_t comparison, std::uint32_t value) {
     add(BPF_JUMP(std::uint16_t(BPF_JMP | comparison | BPF_K), value, 0, 1));
@@ -62,8 +90,7 @@ std::vector<sock_filter> filter_program() {
   Program p;
   const auto tell_if_ours = [&](int argument) {
     p.load_argument(argument);
-    p.only_if(BPF_JGE, kFirstFd);
-    p.give(kTell);
+    p.give_within(kFirstFd, kEndFd, kTell);
   };
 
   p.load(offsetof(seccomp_data, arch));
@@ -80,6 +107,30 @@ std::vector<sock_filter> filter_program() {
   p.only_if(BPF_JGE, kX32);
   p.give(SECCOMP_RET_ERRNO | ENOSYS);
 
+  for (const long call : kOnOurs) {
+    p.on(call, [&] {
+      tell_if_ours(0);
+      p.give(kAllow);
+    });
+  }
+  for (const Transfer& transfer : kTransfers) {
+    p.on(transfer.number, [&] {
+      tell_if_ours(0);
+      p.load_argument(transfer.flags);
+      p.only_if(BPF_JSET, transfer.telling);
+      p.give(kTell);
+      if (transfer.number == SYS_sendto) {
+        // With an address: a connection of TCP ignores it, the AF_UNIX socket in its place would
+        // not.
+        p.load_argument(4);
+        p.give_if_not(0, kTell);
+        p.load(offsetof(seccomp_data, args) + 4 * 8 + 4);
+        p.give_if_not(0, kTell);
+      }
+      p.give(kAllow);
+    });
+  }
+  for (const long call : kOnAnySocket) p.on(call, [&] { p.give(kTell); });
   for (const long call : kRefused) p.on(call, [&] { p.give(SECCOMP_RET_ERRNO | ENOSYS); });
   p.on(SYS_socket, [&] {
     p.load_argument(0);
@@ -87,13 +138,6 @@ std::vector<sock_filter> filter_program() {
     p.give(kAllow);
     p.give(kTell);
   });
-  for (const long call : kOnAnySocket) p.on(call, [&] { p.give(kTell); });
-  for (const long call : kOnOurs) {
-    p.on(call, [&] {
-      tell_if_ours(0);
-      p.give(kAllow);
-    });
-  }
   p.on(SYS_sendfile, [&] {
     tell_if_ours(0);
     tell_if_ours(1);
@@ -107,9 +151,8 @@ std::vector<sock_filter> filter_program() {
   p.on(SYS_ioctl, [&] {
     tell_if_ours(0);
     p.load_argument(1);
-    p.only_if(BPF_JGT, kLastDeviceRequest);
-    p.give(kAllow);
-    p.only_if(BPF_JGE, kFirstDeviceRequest);
+    p.give_within(kFirstDeviceRequest, kLastDeviceRequest + 1, kTell);
+    p.only_if(BPF_JEQ, SIOCOUTQ);  // what the other side has not acknowledged
     p.give(kTell);
     p.give(kAllow);
   });
@@ -130,18 +173,22 @@ std::vector<sock_filter> filter_program() {
 Result<UniqueFd> install_filter() {
   auto code = filter_program();
   const sock_fprog program{.len = static_cast<unsigned short>(code.size()), .filter = code.data()};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail(errno, "give up gaining privileges");
-  // WAIT_KILLABLE_RECV: once the stack has a call, a signal with a handler does not end it behind the stack's
-  // back, when its effect may have happened already. See programs.hpp for how such a signal gets through.
-  const long fd =
-      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-                SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &program);
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    return fail(errno, "give up gaining privileges");
+  // WAIT_KILLABLE_RECV: once the stack has a call, a signal with a handler does not end it behind
+  // the stack's back, when its effect may have happened already. See programs.hpp for how such a
+  // signal gets through.
+  const long fd = ::syscall(
+      SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+      SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &program);
   if (fd >= 0) return UniqueFd(int(fd));
   if (errno == EBUSY) {
-    return fail_hint(EBUSY, "a program of 'lkm-run exec' is on its stack already, and so is all that it starts",
-                     "catch system calls");
+    return fail_hint(
+        EBUSY, "a program of 'lkm-run exec' is on its stack already, and so is all that it starts",
+        "catch system calls");
   }
-  return fail_hint(errno, "this needs Linux 5.19 or later, and seccomp to be allowed (lkm-run doctor)",
+  return fail_hint(errno,
+                   "this needs Linux 5.19 or later, and seccomp to be allowed (lkm-run doctor)",
                    "catch system calls");
 }
 

@@ -26,8 +26,8 @@ Result<Notifications> Notifications::make(UniqueFd listener) {
   if (::ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &none) == 0 || errno != ENOENT) {
     return fail(EINVAL, "descriptor {} is no listener of a seccomp filter", listener.get());
   }
-  // The two sides take turns: the scheduler may keep them on one core, where waking costs least. Without it
-  // (before 6.6) all works as well.
+  // The two sides take turns: the scheduler may keep them on one core, where waking costs least.
+  // Without it (before 6.6) all works as well.
   (void)::ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
   LKM_TRY(auto open, SharedArray<seccomp_notif>::make(kMostOpen));
   return Notifications(std::move(listener), std::move(open));
@@ -103,23 +103,26 @@ void Notifications::pass(std::uint64_t id) {
   (void)::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_SEND, &response);
 }
 
-int Notifications::place(std::uint64_t id, int descriptor, int number, bool close_on_exec,
-                         bool then_answer) {
+int Notifications::place(std::uint64_t id, int descriptor, int number, bool close_on_exec) {
   seccomp_notif_addfd request{};
   request.id = id;
   request.srcfd = std::uint32_t(descriptor);
-  request.newfd = std::uint32_t(number);
   request.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
-  request.flags = SECCOMP_ADDFD_FLAG_SETFD | (then_answer ? SECCOMP_ADDFD_FLAG_SEND : 0U);
-  // It waits for the caller to take the descriptor. A signal in between (the stack's tick) would leave the call
-  // answered with 0, and no descriptor (kernel/seccomp.c, seccomp_notify_addfd()).
+  request.flags = SECCOMP_ADDFD_FLAG_SEND;
+  if (number != kLowest) {
+    request.flags |= SECCOMP_ADDFD_FLAG_SETFD;
+    request.newfd = std::uint32_t(number);
+  }
+  // It waits for the caller to take the descriptor. A signal in between (the stack's tick) would
+  // leave the call answered with 0, and no descriptor (kernel/seccomp.c, seccomp_notify_addfd()).
   sigset_t all, before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &request) >= 0 ? 0 : -errno;
+  const int placed = ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &request);
+  const int result = placed >= 0 ? placed : -errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (error == 0 && then_answer) forget(id);
-  return error;
+  if (result >= 0) forget(id);
+  return result;
 }
 
 }  // namespace lkm::exec

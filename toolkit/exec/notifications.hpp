@@ -26,17 +26,20 @@ class Notifications {
   News receive(seccomp_notif& call);
   /// False once the caller was killed: then its memory may be another's.
   [[nodiscard]] bool valid(std::uint64_t id) const;
-  /// In a stack that goes on from a snapshot: calls that were received and not answered since that was taken.
-  /// (Those that were answered since are no longer valid.)
+  /// In a stack that goes on from a snapshot: calls that were received and not answered since that
+  /// was taken. (Those that were answered since are no longer valid.)
   std::vector<seccomp_notif> take_over();
-  /// The call ends with `result`, or with an error if that is negative; the kernel's own -ERESTARTSYS and the
-  /// like may be among them while the caller has a signal to take. False when the caller is gone.
+  /// The call ends with `result`, or with an error if that is negative; the kernel's own
+  /// -ERESTARTSYS and the like may be among them while the caller has a signal to take. False when
+  /// the caller is gone.
   bool answer(std::uint64_t id, long result);
   /// The call is the host's: it runs as if it had not been caught.
   void pass(std::uint64_t id);
-  /// Gives the caller a descriptor, at `number`, in place of what was there. `then_answer`: the call ends with
-  /// that number as its result. 0, or -errno; -EBADF above its limit.
-  int place(std::uint64_t id, int descriptor, int number, bool close_on_exec, bool then_answer);
+  /// Gives the caller a descriptor, and ends the call with its number: `number`, in place of what
+  /// was there, or with kLowest the lowest unused one. That, or -errno; -EMFILE and -EBADF above
+  /// the caller's limit.
+  static constexpr int kLowest = -1;
+  int place(std::uint64_t id, int descriptor, int number, bool close_on_exec);
 
  private:
   Notifications(UniqueFd listener, SharedArray<seccomp_notif> open)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/exec/placeholder.hpp"
 
-#include <poll.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -10,14 +10,15 @@
 
 #include <array>
 #include <cerrno>
+#include <vector>
 
 namespace lkm::exec {
 namespace {
 
-/// Not writable is a socket whose buffer is filled by more than a quarter (net/unix/af_unix.c, unix_writable()).
-/// The kernel makes this the least it grants, some 4.5 KiB.
-constexpr int kSendBuffer = 1;
-constexpr std::size_t kFilling = 1500;  // bytes
+/// Not writable is a socket whose buffer is filled by more than a quarter (net/unix/af_unix.c,
+/// unix_writable()). The kernel makes this the least it grants, some 4.5 KiB.
+constexpr int kSmallBuffer = 1;
+constexpr std::size_t kSmallFilling = 1500;  // bytes
 
 void take_all(int socket) {
   std::array<char, 4096> bytes;
@@ -25,21 +26,46 @@ void take_all(int socket) {
   }
 }
 
+/// For the buffers that sockets have by default (net.core.wmem_default).
+std::size_t large_filling(int socket) {
+  static const std::size_t filling = [&] {
+    int buffer = 0;
+    socklen_t size = sizeof(buffer);
+    ::getsockopt(socket, SOL_SOCKET, SO_SNDBUF, &buffer, &size);
+    return std::size_t(buffer) / 3;
+  }();
+  return filling;
+}
+
 }  // namespace
 
-Result<std::pair<Placeholder, UniqueFd>> Placeholder::make() {
+Result<std::pair<Placeholder, UniqueFd>> Placeholder::make(Buffers buffers, bool nonblocking) {
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+  // Calls on the stack's end never wait, whatever this says.
+  const int flags = SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+  if (::socketpair(AF_UNIX, SOCK_STREAM | flags, 0, ends) != 0) {
     return fail(errno, "make a placeholder for a socket");
   }
   UniqueFd stack_end(ends[0]);
   UniqueFd program_end(ends[1]);
   struct stat status {};
-  if (::fstat(program_end.get(), &status) != 0 ||
-      ::setsockopt(program_end.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof(kSendBuffer)) != 0) {
+  if (::fstat(program_end.get(), &status) != 0)
+    return fail(errno, "look at a placeholder for a socket");
+  std::size_t filling = kSmallFilling;
+  if (buffers == Buffers::kLarge) {
+    filling = large_filling(program_end.get());
+  } else if (::setsockopt(program_end.get(), SOL_SOCKET, SO_SNDBUF, &kSmallBuffer,
+                          sizeof(kSmallBuffer)) != 0) {
     return fail(errno, "prepare a placeholder for a socket");
   }
-  return std::pair(Placeholder(std::move(stack_end), status.st_ino), std::move(program_end));
+  return std::pair(Placeholder(std::move(stack_end), status.st_ino, filling),
+                   std::move(program_end));
+}
+
+/// And nothing that the program wrote behind it.
+void Placeholder::take_filling() {
+  std::vector<char> bytes(filling_);
+  (void)!::recv(stack_end_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_WAITALL);
 }
 
 void Placeholder::raise(unsigned events) {
@@ -47,14 +73,15 @@ void Placeholder::raise(unsigned events) {
   // With a hang-up goes a byte that stays unread: see closed().
   if ((events & (POLLIN | POLLRDHUP)) != 0 && (shown_ & (POLLIN | POLLRDHUP)) == 0) raise_edge();
   if ((events & POLLOUT) != 0 && (shown_ & POLLOUT) == 0) {
-    take_all(stack_end_.get());
+    take_filling();
     shown_ |= POLLOUT;
   }
   if ((events & POLLRDHUP) != 0 && (shown_ & POLLRDHUP) == 0) {
     ::shutdown(stack_end_.get(), SHUT_WR);
     shown_ |= POLLRDHUP;
   }
-  // A TCP socket that was never connected has HUP as well, alone; it must not stay with the placeholder.
+  // A TCP socket that was never connected has HUP as well, alone; it must not stay with the
+  // placeholder.
   if ((events & POLLHUP) != 0 && (events & POLLRDHUP) != 0 && !hung_up()) {
     ::shutdown(stack_end_.get(), SHUT_RDWR);
     shown_ |= POLLHUP;
@@ -68,11 +95,16 @@ void Placeholder::show(unsigned events, int program_end) {
     shown_ &= ~unsigned(POLLIN);
   }
   if ((events & POLLOUT) == 0 && (shown_ & POLLOUT) != 0 && !hung_up()) {
-    const std::array<char, kFilling> filling{};
+    const std::vector<char> filling(filling_);
     (void)!::send(program_end, filling.data(), filling.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     shown_ &= ~unsigned(POLLOUT);
   }
   raise(events);
+}
+
+void Placeholder::begin_to_carry() {
+  if ((shown_ & POLLOUT) == 0) take_filling();
+  shown_ = POLLOUT;
 }
 
 void Placeholder::raise_edge() {
@@ -91,11 +123,13 @@ void Placeholder::look_again() {
   if (filling == 0) shown_ |= POLLOUT;
 }
 
-bool Placeholder::closed() const {
-  pollfd end{.fd = stack_end_.get(), .events = 0, .revents = 0};
+unsigned Placeholder::events() const {
+  pollfd end{.fd = stack_end_.get(), .events = POLLIN | POLLRDHUP, .revents = 0};
   ::poll(&end, 1, 0);
-  return closed(unsigned(end.revents));
+  return unsigned(end.revents);
 }
+
+bool Placeholder::closed() const { return closed(events()); }
 
 bool Placeholder::closed(unsigned epoll_events) const {
   return (epoll_events & EPOLLERR) != 0 || ((epoll_events & EPOLLHUP) != 0 && !hung_up());

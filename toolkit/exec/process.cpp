@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/exec/process.hpp"
 
-#include "toolkit/exec/filter.hpp"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -13,10 +11,10 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "toolkit/exec/filter.hpp"
+
 namespace lkm::exec {
 namespace {
-
-constexpr int kFirstFdIfCrowded = 256;
 
 // A small file of /proc; empty when the thread is gone.
 std::string read_proc(pid_t tid, const char* name) {
@@ -51,20 +49,14 @@ Result<UniqueFd> Process::borrow(int number) const {
   return fd;
 }
 
-/// Whether a new file will get a number of kFirstFd or more, which is where sockets are placed.
-bool Process::crowded() const {
-  for (int number = STDERR_FILENO + 1; number < kFirstFd; ++number) {
-    if (!borrow(number)) return false;
-  }
-  return true;
-}
-
 int Process::unused_number(int from) {
-  // A descriptor can be given to a process at a number of our choice, but not "there if it is unused" (seccomp's
-  // ADDFD replaces). New files take the lowest number, so keep away from it.
-  from = std::max(from, crowded() ? kFirstFdIfCrowded : kFirstFd);
+  // A descriptor can be given to a process at a number of our choice, but not "there if it is
+  // unused" (seccomp's ADDFD replaces). New files take the lowest number, which is hardly ever one
+  // of these.
+  from = std::max(from, kFirstFd);
   int number = std::max(from, all_used_below_);
-  while (borrow(number)) ++number;
+  while (number < kEndFd && borrow(number)) ++number;
+  if (number >= kEndFd) return -EMFILE;
   if (from <= all_used_below_ || from == kFirstFd) all_used_below_ = number + 1;
   return number;
 }

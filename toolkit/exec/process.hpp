@@ -27,8 +27,8 @@ class Process {
   /// Errors: EBADF when there is none; ESRCH; EPERM when the stack may not look into the process.
   [[nodiscard]] Result<UniqueFd> borrow(int number) const;
 
-  /// An unused number for a socket, from `from` on: the lowest that another thread's open(2) will not take before
-  /// we do.
+  /// An unused number for a socket whose reads and writes are to be caught (filter.hpp), from
+  /// `from` on; -EMFILE when there is none.
   int unused_number(int from);
   /// `number` may be unused again.
   void released(int number);
@@ -38,7 +38,6 @@ class Process {
 
   pid_t pid_;
   UniqueFd pidfd_;
-  [[nodiscard]] bool crowded() const;
 
   int all_used_below_ = 0;
 };

@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 
+#include "toolkit/exec/filter.hpp"
 #include "toolkit/exec/thread.hpp"
 
 namespace lkm::exec {
@@ -20,7 +21,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kLookEvery = 10ms;
-constexpr unsigned kMirrored = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
+constexpr unsigned kMirrored = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI;
+constexpr unsigned kOfPair = EPOLLIN | EPOLLRDHUP | EPOLLET;
 constexpr rlim_t kStackFiles = 1 << 20;  // sockets of the stack, all programs together
 
 // What an event of `ends_` is about: the inode of a placeholder, or a process.
@@ -45,7 +47,8 @@ Result<void> add_end(const UniqueFd& set, int fd, std::uint32_t events, std::uin
 }  // namespace
 
 Result<std::unique_ptr<Programs>> Programs::start(Stack& stack) {
-  // Each call under way holds a descriptor of the host, and each socket one of the host and one of the stack.
+  // Each call under way holds a descriptor of the host, and each socket one of the host and one of
+  // the stack.
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
@@ -59,8 +62,8 @@ Result<std::unique_ptr<Programs>> Programs::start(Stack& stack) {
   if (readiness < 0) return fail(int(-readiness), "make an epoll set in the stack");
   StackFd set(stack, int(readiness));
   LKM_TRY(auto tally, SharedArray<std::uint32_t>::make(kStackFiles));
-  auto programs =
-      std::unique_ptr<Programs>(new Programs(stack, std::move(ends), std::move(set), std::move(tally)));
+  auto programs = std::unique_ptr<Programs>(
+      new Programs(stack, std::move(ends), std::move(set), std::move(tally)));
   Programs& self = *programs;
   stack.at_resume([&self] {
     self.resumed_ = true;
@@ -80,9 +83,8 @@ Programs::~Programs() {
   for (const auto& [tid, thread] : threads_) thread->end();
   // What hangs in the kernel must not keep the stack from ending.
   const StackTime deadline = stack_.now() + 1s;
-  while (stack_.now() < deadline && !std::ranges::all_of(threads_, [](const auto& entry) {
-    return entry.second->done();
-  })) {
+  while (stack_.now() < deadline &&
+         !std::ranges::all_of(threads_, [](const auto& entry) { return entry.second->done(); })) {
     stack_.sleep_for(1ms);
   }
   for (Fiber* fiber : {&house_, &mirror_}) {
@@ -105,25 +107,25 @@ Result<void> Programs::attach(UniqueFd listener, const std::string& netns) {
 
 /// Between fibers.
 void Programs::deliver(const std::shared_ptr<Session>& session) {
+  // One at a time: whether there is another is known when the stack next looks at its descriptors.
   seccomp_notif call;
-  for (;;) {
-    switch (session->notifications.receive(call)) {
-      case Notifications::News::kNone: return;
-      case Notifications::News::kEnd:
-        stack_.unwatch_fd(session->notifications.fd());
-        session->ended = true;  // the fiber lets go of it: that closes a descriptor of the stack
-        house_.unpark();
-        return;
-      case Notifications::News::kCall: break;
-    }
-    give(session, call);
+  switch (session->notifications.receive(call)) {
+    case Notifications::News::kNone:
+      return;
+    case Notifications::News::kCall:
+      return give(session, call, stack_.now());
+    case Notifications::News::kEnd:
+      stack_.unwatch_fd(session->notifications.fd());
+      session->ended = true;  // the fiber lets go of it: that closes a descriptor of the stack
+      house_.unpark();
   }
 }
 
-void Programs::give(const std::shared_ptr<Session>& session, const seccomp_notif& call) {
+void Programs::give(const std::shared_ptr<Session>& session, const seccomp_notif& call,
+                    StackTime seen) {
   const auto found = threads_.find(pid_t(call.pid));
   if (found != threads_.end()) {
-    found->second->give(call);
+    found->second->give(call, seen);
   } else {
     new_calls_.push_back({session, call});
     house_.unpark();
@@ -135,7 +137,7 @@ void Programs::keep_house() {
   while (!stopping_) {
     if (std::exchange(resumed_, false)) go_on_from_snapshot();
     std::erase_if(sessions_, [](const auto& session) { return session->ended; });
-    bury();
+    look_at_host();
     admit_new_threads();
     if (looking_) look_after_calls();
     stack_.park(looking_ ? stack_.now() + kLookEvery : kForever);
@@ -146,15 +148,17 @@ void Programs::admit_new_threads() {
   for (NewCall& news : std::exchange(new_calls_, {})) {
     const auto tid = pid_t(news.call.pid);
     const auto known = threads_.find(tid);
-    if (known != threads_.end()) {  // two calls, the first of which was interrupted before we came here
-      known->second->give(news.call);
+    if (known !=
+        threads_.end()) {  // two calls, the first of which was interrupted before we came here
+      known->second->give(news.call, StackTime{});
       continue;
     }
     const auto admit = [&]() -> Result<void> {
       LKM_TRY(auto process, Process::of_thread(tid));
       auto& kept = processes_[process->pid()];
       if (!kept) {
-        LKM_CHECK(add_end(ends_, process->fd(), EPOLLIN | EPOLLONESHOT, kIsProcess | unsigned(process->pid())));
+        LKM_CHECK(add_end(ends_, process->fd(), EPOLLIN | EPOLLONESHOT,
+                          kIsProcess | unsigned(process->pid())));
         kept = process;
       }
       // Threads end without a word; now is the time to look.
@@ -166,7 +170,7 @@ void Programs::admit_new_threads() {
         return gone;
       });
       auto thread = std::make_shared<Thread>(*this, news.session, kept, tid);
-      thread->give(news.call);
+      thread->give(news.call, StackTime{});
       LKM_CHECK(thread->start());
       threads_.emplace(tid, std::move(thread));
       return {};
@@ -177,54 +181,182 @@ void Programs::admit_new_threads() {
   }
 }
 
-/// Takes leave of placeholders that were closed everywhere, and of processes that ended.
-void Programs::bury() {
+/// What happened on the host: programs wrote and closed, processes ended.
+void Programs::look_at_host() {
   std::array<epoll_event, 64> events;
   int count = 0;
-  while ((count = ::epoll_wait(ends_.get(), events.data(), events.size(), 0)) > 0) {
+  do {
+    count = ::epoll_wait(ends_.get(), events.data(), events.size(), 0);
     for (int i = 0; i < count; ++i) {
       const std::uint64_t about = events[std::size_t(i)].data.u64;
       if ((about & kIsProcess) != 0) {
         const auto pid = pid_t(about & ~kIsProcess);
         bury_threads_of(pid);
         processes_.erase(pid);
-        continue;
+      } else if (const auto socket = find(about)) {
+        happened_on_host(*socket, events[std::size_t(i)].events);
       }
-      if (const auto relayed = relays_.find(about); relayed != relays_.end()) {
-        relayed->second.relay->hang_up();
-        relays_.erase(relayed);
-        continue;
-      }
-      const auto found = sockets_.find(about);
-      if (found == sockets_.end() || !found->second->placeholder.closed(events[std::size_t(i)].events)) continue;
-      release(*found->second);
-      sockets_.erase(found);
+    }
+  } while (count == int(events.size()));
+}
+
+void Programs::happened_on_host(Socket& socket, unsigned events) {
+  if (socket.use == Use::kBroken) return;
+  if (socket.use != Use::kConnection) {
+    if (socket.placeholder.closed(events)) forget(socket);
+    return;
+  }
+  // A program that reads no more and writes no more may still ask about the connection.
+  if ((events & EPOLLHUP) != 0 && !(socket.shut_by_program && has_its_place(socket))) {
+    socket.closing = true;
+    socket.stream->closed();
+    // It left what it was sent unread, which TCP answers with a reset (tcp_close()).
+    if ((events & EPOLLERR) != 0 || socket.stream->wants_room()) return abort_connection(socket);
+  } else if ((events & EPOLLRDHUP) != 0) {
+    socket.stream->no_more_out();
+  }
+  count(socket);
+  if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) socket.stream->carry_out();
+  if ((events & EPOLLOUT) != 0) socket.stream->carry_in();
+  settle(socket);
+}
+
+void Programs::happened_in_stack(Socket& socket, unsigned events) {
+  switch (socket.use) {
+    case Use::kUnconnected:
+    case Use::kBroken:
+      return;
+    case Use::kConnecting:
+      if ((events & (EPOLLERR | EPOLLHUP)) != 0) return break_connection(socket);
+      if ((events & EPOLLOUT) != 0) begin_to_carry(socket);
+      return;
+    case Use::kConnection:
+      break;
+    case Use::kMessages:
+    case Use::kListening:
+      // Who waits inside a call for the same takes it, and shows what is left.
+      if (socket.receiving > 0 && (events & EPOLLRDHUP) == 0) events &= ~unsigned(EPOLLIN);
+      if (socket.sending > 0) events &= ~unsigned(EPOLLOUT);
+      if ((events & EPOLLIN) != 0 && std::exchange(socket.edge_due, false))
+        socket.placeholder.raise_edge();
+      return socket.placeholder.raise(events);
+  }
+  count(socket);
+  if ((events & EPOLLPRI) != 0) socket.stream->take_urgent();
+  if ((events & ~unsigned(EPOLLIN)) != 0) socket.stream->carry_out();
+  if ((events & ~unsigned(EPOLLOUT)) != 0) socket.stream->carry_in();
+  settle(socket);
+}
+
+void Programs::begin_to_carry(Socket& socket) {
+  socket.placeholder.begin_to_carry();
+  socket.use = Use::kConnection;
+  socket.stream.emplace(stack_, buffers_, socket.fd, socket.placeholder.fd());
+  count(socket);
+  socket.stream->carry_in();
+  socket.stream->carry_out();  // what was written while the connection was being made
+  settle(socket);
+}
+
+void Programs::flush(Socket& socket) {
+  count(socket);
+  socket.stream->carry_out();
+  settle(socket);
+}
+
+/// After bytes were carried.
+void Programs::settle(Socket& socket) {
+  if (socket.stream->error() != 0)
+    return socket.closing ? forget(socket) : break_connection(socket);
+  if (socket.closing && socket.stream->all_out()) return forget(socket);
+  if (socket.stream->wants_room() == socket.room_awaited) return;
+  socket.room_awaited = !socket.room_awaited;
+  epoll_event event{.events = kOfPair | (socket.room_awaited ? EPOLLOUT : 0U),
+                    .data = {.u64 = socket.placeholder.inode()}};
+  ::epoll_ctl(ends_.get(), EPOLL_CTL_MOD, socket.placeholder.fd(), &event);
+}
+
+void Programs::abort_connection(Socket& socket) {
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  socket.fd.set_option(SOL_SOCKET, SO_LINGER, now);
+  forget(socket);
+}
+
+/// The program shall meet ECONNRESET, which the host's kernel gives it when a byte of its own is
+/// left unread.
+void Programs::break_connection(Socket& socket) {
+  for (const auto& [process, number] : socket.places) {
+    const auto there = process.lock();
+    if (!there) continue;
+    const auto end = there->borrow(number);
+    if (!end || socket_inode(end->get()) != socket.placeholder.inode()) continue;
+    (void)!::send(end->get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    break;
+  }
+  socket.use = Use::kBroken;
+  socket.placeholder.end();
+  broken_.push_back(socket.placeholder.inode());
+}
+
+/// Nothing tells when a broken connection is closed, so some are looked after now and then.
+void Programs::forget_broken() {
+  constexpr int kAtOnce = 2;
+  for (int i = 0; i < kAtOnce && !broken_.empty(); ++i) {
+    const std::uint64_t inode = broken_.front();
+    broken_.pop_front();
+    const auto socket = find(inode);
+    if (!socket) continue;
+    if (has_its_place(*socket)) {
+      broken_.push_back(inode);
+    } else {
+      forget(*socket);
     }
   }
 }
 
-void Programs::release(Socket& socket) {
+/// The socket is closed; whoever works on it still has it.
+void Programs::forget(const Socket& socket) {
+  release(socket);
+  sockets_.erase(socket.placeholder.inode());
+}
+
+void Programs::release(const Socket& socket) {
   for (const auto& [process, number] : socket.places) {
-    if (const auto there = process.lock()) there->released(number);
+    const auto there = process.lock();
+    if (there && number >= kFirstFd) there->released(number);
   }
 }
 
-void Programs::count(Socket& socket) { tally_[socket.tally] = ++socket.calls; }
+void Programs::count(Socket& socket) { tally_[socket.tally] = ++socket.uses; }
 
 void Programs::go_on_from_snapshot() {
   std::erase_if(sockets_, [&](const auto& entry) {
     Socket& socket = *entry.second;
     // The process that died took the news of it with it.
-    if (!socket.placeholder.closed()) return false;
+    if (socket.use == Use::kBroken || socket.use == Use::kConnection ||
+        !socket.placeholder.closed())
+      return false;
     release(socket);
     return true;
   });
-  for (const auto& [inode, socket] : sockets_) {
+  const auto sockets = sockets_;  // some end meanwhile
+  for (const auto& [inode, socket] : sockets) {
+    const bool used = std::exchange(socket->uses, tally_[socket->tally]) != tally_[socket->tally];
+    if (socket->use == Use::kConnection || socket->use == Use::kConnecting) {
+      if (used) {
+        abort_connection(*socket);
+      } else if (socket->use == Use::kConnection) {
+        happened_on_host(*socket, socket->placeholder.events() | EPOLLOUT);
+        if (socket->use == Use::kConnection) happened_in_stack(*socket, EPOLLIN | EPOLLOUT);
+      }
+      continue;
+    }
+    if (socket->use == Use::kBroken) continue;
     socket->placeholder.look_again();
     pollfd ready{.fd = socket->fd.get(), .events = POLLIN | POLLOUT | POLLRDHUP, .revents = 0};
-    if (std::exchange(socket->calls, tally_[socket->tally]) != tally_[socket->tally] && connected(*socket)) {
+    if (used && connected(*socket)) {
       const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
-      socket->fd.call(SYS_connect, &nobody, sizeof(nobody));  // a TCP socket sends a reset
+      socket->fd.call(SYS_connect, &nobody, sizeof(nobody));
       ready.revents = POLLIN | POLLOUT | POLLRDHUP | POLLHUP;
     } else {
       stack_.syscall(SYS_poll, &ready, 1, 0);
@@ -232,7 +364,8 @@ void Programs::go_on_from_snapshot() {
     socket->placeholder.raise(unsigned(ready.revents));
   }
   for (const auto& session : sessions_) {
-    for (const seccomp_notif& call : session->notifications.take_over()) give(session, call);
+    for (const seccomp_notif& call : session->notifications.take_over())
+      give(session, call, StackTime{});
   }
 }
 
@@ -270,42 +403,43 @@ void Programs::look_after_calls() {
   looking_ = busy_ > 0;
 }
 
-Found Programs::find(std::uint64_t inode) const {
-  if (const auto found = sockets_.find(inode); found != sockets_.end()) return {found->second, false};
-  if (const auto found = relays_.find(inode); found != relays_.end()) return {found->second.socket, true};
-  return {};
+std::shared_ptr<Socket> Programs::find(std::uint64_t inode) const {
+  const auto found = sockets_.find(inode);
+  return found != sockets_.end() ? found->second : nullptr;
 }
 
-Result<UniqueFd> Programs::relay(const std::shared_ptr<Socket>& socket) {
-  // One is there for standard input already, and now comes standard output.
-  if (const auto process = socket->relay_place.first.lock(); process && relays_.contains(socket->relay)) {
-    auto end = process->borrow(socket->relay_place.second);
-    if (end && socket_inode(end->get()) == socket->relay) return end;
-  }
-  LKM_TRY(auto started, Relay::start(stack_, socket));
-  auto& [relay, end] = started;
-  LKM_CHECK(add_end(ends_, relay->fd(), EPOLLET, relay->inode()));
-  socket->relay = relay->inode();
-  relays_.emplace(relay->inode(), Relayed{relay, socket});
-  return std::move(end);
-}
-
-Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd, bool nonblocking) {
-  LKM_TRY(auto pair, Placeholder::make());
+Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd, Use use,
+                                                                     bool nonblocking) {
+  forget_broken();
+  const auto buffers =
+      use == Use::kMessages ? Placeholder::Buffers::kSmall : Placeholder::Buffers::kLarge;
+  LKM_TRY(auto pair, Placeholder::make(buffers, nonblocking));
   auto& [placeholder, end] = pair;
-  if (nonblocking) ::fcntl(end.get(), F_SETFL, O_NONBLOCK);
   const std::uint64_t inode = placeholder.inode();
-  LKM_CHECK(add_end(ends_, placeholder.fd(), EPOLLET, inode));
-  auto socket = std::make_shared<Socket>(Socket{
-      .fd = std::move(fd), .placeholder = std::move(placeholder), .nonblocking = nonblocking, .places = {}, .relay_place = {}});
+  auto socket = std::make_shared<Socket>();
+  socket->fd = std::move(fd);
+  socket->placeholder = std::move(placeholder);
+  socket->use = use;
+  socket->nonblocking = nonblocking;
   socket->tally = next_tally_++ % tally_.size();
   tally_[socket->tally] = 0;
+  if (use == Use::kConnection)
+    socket->stream.emplace(stack_, buffers_, socket->fd, socket->placeholder.fd());
+  LKM_CHECK(
+      add_end(ends_, socket->placeholder.fd(), use == Use::kMessages ? EPOLLET : kOfPair, inode));
   epoll_event event{.events = kMirrored | EPOLLET, .data = {.u64 = inode}};
-  if (const long error = readiness_.call(SYS_epoll_ctl, EPOLL_CTL_ADD, socket->fd.get(), &event); error < 0) {
+  if (const long error = readiness_.call(SYS_epoll_ctl, EPOLL_CTL_ADD, socket->fd.get(), &event);
+      error < 0) {
     return fail(int(-error), "watch a socket of the stack");
   }
   sockets_.emplace(inode, socket);
-  show(*socket, end.get());
+  if (use == Use::kConnection) {
+    count(*socket);
+    socket->stream->carry_in();  // a program that does not wait reads at once
+    settle(*socket);
+  } else if (use == Use::kMessages) {
+    show(*socket, end.get());
+  }
   return std::pair(std::move(socket), std::move(end));
 }
 
@@ -315,21 +449,15 @@ void Programs::show(Socket& socket, int program_end) const {
   socket.placeholder.show(unsigned(ready.revents), program_end);
 }
 
-/// What becomes ready outside of any call.
+/// What happens in the stack outside of any call.
 void Programs::mirror() {
   stack_.prefer_latency();
   std::array<epoll_event, 64> events;
   while (!stopping_) {
     const long count = readiness_.call(SYS_epoll_wait, events.data(), events.size(), -1);
     for (long i = 0; i < count; ++i) {
-      const auto socket = find(events[std::size_t(i)].data.u64).socket;
-      if (!socket) continue;
-      unsigned ready = events[std::size_t(i)].events;
-      // Who waits inside a call for the same takes it, and shows what is left.
-      if (socket->receiving > 0 && (ready & EPOLLRDHUP) == 0) ready &= ~unsigned(EPOLLIN);
-      if (socket->sending > 0) ready &= ~unsigned(EPOLLOUT);
-      if ((ready & EPOLLIN) != 0 && std::exchange(socket->edge_due, false)) socket->placeholder.raise_edge();
-      socket->placeholder.raise(ready);
+      if (const auto socket = find(events[std::size_t(i)].data.u64))
+        happened_in_stack(*socket, events[std::size_t(i)].events);
     }
   }
 }

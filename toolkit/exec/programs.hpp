@@ -2,31 +2,38 @@
 //
 // Programs: unmodified programs on a running stack.
 //
-// `lkm-run exec` puts itself under a seccomp filter, hands its listener to the stack (attach()), and becomes the
-// program. From then on each caught call of any thread of the program, and of all that it starts, arrives here.
-// A thread has a task in the stack, a fiber (thread.hpp), on which its calls run as they are: the stack's kernel
-// follows their pointers into the program's memory. Results, and descriptors (placeholder.hpp), go back with the
-// notification's answer.
+// `lkm-run exec` puts itself under a seccomp filter, hands its listener to the stack (attach()),
+// and becomes the program. From then on each caught call of any thread of the program, and of all
+// that it starts, arrives here. A thread has a task in the stack, a fiber (thread.hpp), on which
+// its calls run as they are: the stack's kernel follows their pointers into the program's memory.
+// Results, and descriptors (placeholder.hpp), go back with the notification's answer.
 //
-// Which socket a descriptor means is asked of the kernel at each call: it is borrowed from the process, and its
-// inode tells. No table of descriptors is kept, so there is none that fork, exec, close or SCM_RIGHTS could make
-// wrong.
+// The data of a TCP connection is no call's affair: it flows through the descriptor (stream.hpp).
+// Setting one up, and what is asked about it, is.
 //
-// Signals. A thread that waits for an answer takes no signal but a deadly one: else a call whose effect has
-// happened could be lost (seccomp_unotify(2)). One that the stack makes wait long is looked at every 10 ms
-// (later 50): if it has a signal to take, the call is interrupted, and the program's own kernel does the rest,
-// handler, restart or EINTR. So does one whose thread was killed.
+// Which socket a descriptor means is asked of the kernel at each call: it is borrowed from the
+// process, and its inode tells. No table of descriptors is kept, so there is none that fork, exec,
+// close or SCM_RIGHTS could make wrong.
 //
-// A stack that dies of a new build goes on from a snapshot, and with it the programs' sockets. But what a program
-// sent or received since then has happened for the program and not for the stack, so a connection on which it made a
-// call since is reset; the others go on. Calls that the stack had received and not answered are made again.
+// Signals. A thread that waits for an answer takes no signal but a deadly one: else a call whose
+// effect has happened could be lost (seccomp_unotify(2)). One that the stack makes wait long is
+// looked at every 10 ms (later 50): if it has a signal to take, the call is interrupted, and the
+// program's own kernel does the rest, handler, restart or EINTR. So does one whose thread was
+// killed.
 //
-// All of it runs on the stack's one thread: a fiber that mirrors readiness, one that keeps house, and those of
-// the threads. deliver() alone runs between fibers.
+// A stack that dies of a new build goes on from a snapshot, and with it the programs' sockets. But
+// what a program sent or received since then has happened for the program and not for the stack, so
+// a connection that it used since is reset; the others go on. Calls that the stack had received and
+// not answered are made again.
+//
+// All of it runs on the stack's one thread: a fiber that follows what happens to sockets in the
+// stack (mirror()), one that follows what happens on the host and keeps house, and those of the
+// threads. deliver() alone runs between fibers.
 #pragma once
 
 #include <linux/seccomp.h>
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,35 +43,12 @@
 
 #include "libos-runtime/host/stack.hpp"
 #include "toolkit/exec/notifications.hpp"
-#include "toolkit/exec/placeholder.hpp"
 #include "toolkit/exec/process.hpp"
-#include "toolkit/exec/relay.hpp"
-#include "toolkit/net/stack_fd.hpp"
+#include "toolkit/exec/socket.hpp"
 
 namespace lkm::exec {
 
 class Thread;
-
-/// A socket of the stack that programs have.
-struct Socket {
-  StackFd fd;
-  Placeholder placeholder;
-  bool nonblocking = false;  ///< as its file in the stack is set
-  unsigned receiving = 0;    ///< calls under way that wait for input themselves
-  unsigned sending = 0;
-  std::uint32_t calls = 0;     ///< that programs made on it
-  std::size_t tally = 0;       ///< place of the same in Programs::tally_
-  bool edge_due = false;  ///< input was left; an EPOLLET watcher waits for more
-  std::vector<std::pair<std::weak_ptr<Process>, int>> places;  ///< numbers that it was given
-  std::uint64_t relay = 0;  ///< inode of its last relay, which may have ended
-  std::pair<std::weak_ptr<Process>, int> relay_place;  ///< where that was put
-};
-
-/// What a descriptor is.
-struct Found {
-  std::shared_ptr<Socket> socket;  ///< nullptr: no socket of the stack
-  bool relayed = false;            ///< it carries data itself (relay.hpp)
-};
 
 /// One `lkm-run exec`: a program and all that it starts.
 struct Session {
@@ -87,14 +71,16 @@ class Programs {
 
   // -- for Thread ---------------------------------------------------------------------------------
   [[nodiscard]] Stack& stack() const { return stack_; }
-  /// By the inode of a placeholder's, or a relay's, end for the program.
-  [[nodiscard]] Found find(std::uint64_t inode) const;
-  /// The program's end of the socket's relay, which is started if it has none.
-  Result<UniqueFd> relay(const std::shared_ptr<Socket>& socket);
+  /// By the inode of its program's end. nullptr: no socket of the stack.
+  [[nodiscard]] std::shared_ptr<Socket> find(std::uint64_t inode) const;
   /// A socket from a descriptor of the stack, and its program's end.
-  Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> adopt(StackFd fd, bool nonblocking);
+  Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> adopt(StackFd fd, Use use, bool nonblocking);
   /// Makes the placeholder show what the socket has.
   void show(Socket& socket, int program_end) const;
+  /// A TCP socket is connected: from now on its descriptor carries the data.
+  void begin_to_carry(Socket& socket);
+  /// Carries what a connection's program wrote.
+  void flush(Socket& socket);
   /// A thread has begun, or ended, to work on a call.
   void begins(Thread& thread);
   /// A program makes a call on the socket.
@@ -106,18 +92,28 @@ class Programs {
 
  private:
   Programs(Stack& stack, UniqueFd ends, StackFd readiness, SharedArray<std::uint32_t> tally)
-      : stack_(stack), ends_(std::move(ends)), readiness_(std::move(readiness)), tally_(std::move(tally)) {}
+      : stack_(stack),
+        ends_(std::move(ends)),
+        readiness_(std::move(readiness)),
+        tally_(std::move(tally)) {}
 
   void deliver(const std::shared_ptr<Session>& session);
   void keep_house();
   void admit_new_threads();
-  void bury();
+  void look_at_host();
   void bury_threads_of(pid_t pid);
   void look_after_calls();
   void mirror();
-  void give(const std::shared_ptr<Session>& session, const seccomp_notif& call);
+  void give(const std::shared_ptr<Session>& session, const seccomp_notif& call, StackTime seen);
   void go_on_from_snapshot();
-  void release(Socket& socket);
+  void release(const Socket& socket);
+  void happened_in_stack(Socket& socket, unsigned events);
+  void happened_on_host(Socket& socket, unsigned events);
+  void settle(Socket& socket);
+  void abort_connection(Socket& socket);
+  void break_connection(Socket& socket);
+  void forget_broken();
+  void forget(const Socket& socket);
 
   struct NewCall {
     std::shared_ptr<Session> session;
@@ -132,16 +128,13 @@ class Programs {
   bool resumed_ = false;
   std::vector<std::shared_ptr<Session>> sessions_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Socket>> sockets_;  // by inode
-  struct Relayed {
-    std::shared_ptr<Relay> relay;
-    std::shared_ptr<Socket> socket;
-  };
-  std::unordered_map<std::uint64_t, Relayed> relays_;  // by inode
+  std::deque<std::uint64_t> broken_;  // of these, those whose end nothing tells
+  StreamBuffers buffers_;
   std::unordered_map<pid_t, std::shared_ptr<Process>> processes_;
   std::unordered_map<pid_t, std::shared_ptr<Thread>> threads_;  // by tid
-  std::vector<NewCall> new_calls_;  // of threads that have no fiber yet
-  unsigned busy_ = 0;               // threads that work on a call
-  bool looking_ = false;            // after calls that take long
+  std::vector<NewCall> new_calls_;                              // of threads that have no fiber yet
+  unsigned busy_ = 0;                                           // threads that work on a call
+  bool looking_ = false;                                        // after calls that take long
   bool stopping_ = false;
   Fiber house_, mirror_;
 };

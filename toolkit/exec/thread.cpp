@@ -21,12 +21,14 @@ constexpr long kRestartBlock = 516;
 }  // namespace
 
 Result<void> Thread::start() {
-  LKM_TRY(fiber_, programs_.stack().spawn(thread_name(tid_), [self = shared_from_this()] { self->run(); }));
+  LKM_TRY(fiber_,
+          programs_.stack().spawn(thread_name(tid_), [self = shared_from_this()] { self->run(); }));
   return {};
 }
 
-void Thread::give(const seccomp_notif& call) {
+void Thread::give(const seccomp_notif& call, StackTime seen) {
   next_ = call;
+  next_seen_ = seen;
   // It makes another call, so it no longer waits for the one that we still work on.
   if (busy_) {
     interrupted_ = Interrupted::kGone;
@@ -59,13 +61,15 @@ void Thread::run() {
 void Thread::serve() {
   busy_ = true;
   interrupted_ = Interrupted::kNo;
+  seen_calling_ = next_seen_;
   looked_at_ = began_ = programs_.stack().now();
   programs_.begins(*this);
   if (const Outcome result = dispatch()) {
     // A wrong guess: the signal was for another thread. Then the kernel would not restart the call.
     const bool sure = interrupted_ == Interrupted::kBySignal;
     const bool restart = *result <= -kRestartSys && *result >= -kRestartNoHand;
-    session_->notifications.answer(call_.id, *result < -kRestartNoHand || (restart && !sure) ? -EINTR : *result);
+    session_->notifications.answer(
+        call_.id, *result < -kRestartNoHand || (restart && !sure) ? -EINTR : *result);
   }
   busy_ = false;
   programs_.ends(*this);
@@ -75,7 +79,8 @@ void Thread::answer_for_the_dead() const { session_->notifications.answer(call_.
 
 bool Thread::to_be_restarted(long result) {
   static_assert(kRestartNoIntr == kRestartSys + 1 && kRestartBlock > kRestartNoHand);
-  const bool was_interrupted = result == -EINTR || (result <= -kRestartSys && result >= -kRestartBlock);
+  const bool was_interrupted =
+      result == -EINTR || (result <= -kRestartSys && result >= -kRestartBlock);
   // Somebody else interrupted the fiber: a module is being renewed.
   return was_interrupted && interrupted_ == Interrupted::kNo;
 }
@@ -88,25 +93,40 @@ void Thread::look_after(StackTime now) {
     interrupted_ = Interrupted::kGone;
   } else {
     switch (pending_signal(*process_, tid_)) {
-      case Pending::kNone: return;
-      case Pending::kForIt: interrupted_ = Interrupted::kBySignal; break;
-      case Pending::kForOneOf: interrupted_ = Interrupted::kPerhapsBySignal; break;
+      case Pending::kNone:
+        return;
+      case Pending::kForIt:
+        interrupted_ = Interrupted::kBySignal;
+        break;
+      case Pending::kForOneOf:
+        interrupted_ = Interrupted::kPerhapsBySignal;
+        break;
     }
   }
   fiber_.interrupt();
 }
 
-// A thread that was killed could have been followed by another under its number. What was read is worth nothing
-// then; and nothing is written.
+/// A thread that was killed could have been followed by another under its number, once the host has
+/// given all other numbers in turn. That takes longer than this.
+bool Thread::still_calls() noexcept {
+  constexpr auto kForSure = 2ms;
+  const StackTime now = programs_.stack().now();
+  if (now - seen_calling_ < kForSure) return true;
+  if (!session_->notifications.valid(call_.id)) return false;
+  seen_calling_ = now;
+  return true;
+}
+
 std::size_t Thread::read(void* to, const void* from, std::size_t size) noexcept {
+  if (!still_calls()) return size;
   const iovec local{.iov_base = to, .iov_len = size};
   const iovec remote{.iov_base = const_cast<void*>(from), .iov_len = size};
   const ssize_t copied = ::process_vm_readv(tid_, &local, 1, &remote, 1, 0);
-  return copied > 0 && session_->notifications.valid(call_.id) ? size - std::size_t(copied) : size;
+  return copied > 0 ? size - std::size_t(copied) : size;
 }
 
 std::size_t Thread::write(void* to, const void* from, std::size_t size) noexcept {
-  if (!session_->notifications.valid(call_.id)) return size;
+  if (!still_calls()) return size;
   const iovec local{.iov_base = const_cast<void*>(from), .iov_len = size};
   const iovec remote{.iov_base = to, .iov_len = size};
   const ssize_t copied = ::process_vm_writev(tid_, &local, 1, &remote, 1, 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// Thread: a thread of a program, and its task in the stack: a fiber in the program's netns, on which the
-// thread's calls run one after the other.
+// Thread: a thread of a program, and its task in the stack: a fiber in the program's netns, on
+// which the thread's calls run one after the other.
 #pragma once
 
 #include <linux/seccomp.h>
@@ -16,13 +16,18 @@ namespace lkm::exec {
 
 class Thread final : public UserMemory, public std::enable_shared_from_this<Thread> {
  public:
-  Thread(Programs& programs, std::shared_ptr<Session> session, std::shared_ptr<Process> process, pid_t tid)
-      : programs_(programs), session_(std::move(session)), process_(std::move(process)), tid_(tid) {}
+  Thread(Programs& programs, std::shared_ptr<Session> session, std::shared_ptr<Process> process,
+         pid_t tid)
+      : programs_(programs),
+        session_(std::move(session)),
+        process_(std::move(process)),
+        tid_(tid) {}
 
   /// Starts its fiber. Errors: as fork(2).
   Result<void> start();
-  /// The thread's next call. Also between fibers.
-  void give(const seccomp_notif& call);
+  /// The thread's next call, and when it was seen to make it (StackTime{}: long ago). Also between
+  /// fibers.
+  void give(const seccomp_notif& call, StackTime seen);
   /// No more calls come; what is under way is interrupted.
   void end();
   /// Interrupts a call that takes long, if the thread has a signal to take or is dead.
@@ -45,7 +50,6 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   /// A descriptor of the call that is a socket of the stack.
   struct Target {
     std::shared_ptr<Socket> socket;
-    bool relayed = false;
     UniqueFd end;  ///< the program's end of its placeholder, which keeps the socket open meanwhile
   };
   /// What a call comes to: its result, or nothing when it was answered otherwise.
@@ -53,26 +57,34 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
 
   void run();
   void serve();
+  bool still_calls() noexcept;
 
   // calls.cpp
   Outcome dispatch();
-  Outcome on_socket(Target target);
-  Outcome on_relay(Target target);
+  Outcome on_socket(Target& target);
+  Outcome on_connection(Target& target);
   Outcome open_socket();
+  Outcome connect(Target& target);
   Outcome accept(Target& target);
   Outcome send_file();
   Outcome duplicate(const Target& target, int from, bool close_on_exec);
-  Outcome move(const Target& target, int to, bool close_on_exec);
   Outcome device_request();
-  Outcome place(StackFd fd, bool nonblocking, bool close_on_exec);
+  Outcome place(StackFd fd, Use use, bool nonblocking, bool close_on_exec,
+                const Socket* accepted_from = nullptr);
+  Outcome give_number(const std::shared_ptr<Socket>& socket, int end, int from, bool close_on_exec);
+  void show_connection(Target& target);
+  void give_own_option(Target& target) const;
+  void tell_error(Target& target);
   Outcome pass();
   Result<Target> target(int number);
   /// Whose memory the pointers of a call mean.
   enum class Memory { kProgram, kStack };
+  long drain(Target& target);
   /// A call in the stack, restarted while nothing of the program's interrupts it.
   long call_for(long number, const unsigned long args[6], Memory memory = Memory::kProgram);
   /// The same with `target`'s descriptor as the first argument; readiness is shown after it.
-  long run_on(Target& target, long number, const unsigned long (&args)[6], Memory memory = Memory::kProgram);
+  long run_on(Target& target, long number, const unsigned long (&args)[6],
+              Memory memory = Memory::kProgram);
   [[nodiscard]] unsigned long arg(int index) const { return call_.data.args[index]; }
   [[nodiscard]] bool to_be_restarted(long result);
 
@@ -84,10 +96,11 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   pid_t tid_;
   Fiber fiber_;
   std::optional<seccomp_notif> next_;
+  StackTime next_seen_{};
   seccomp_notif call_{};
   bool busy_ = false;
   bool ending_ = false;
-  StackTime began_{}, looked_at_{};
+  StackTime began_{}, looked_at_{}, seen_calling_{};
   Interrupted interrupted_ = Interrupted::kNo;
 };
 

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Socket: a socket of the stack that programs have.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "toolkit/exec/placeholder.hpp"
+#include "toolkit/exec/process.hpp"
+#include "toolkit/exec/stream.hpp"
+#include "toolkit/net/stack_fd.hpp"
+
+namespace lkm::exec {
+
+/// What its descriptor stands for.
+enum class Use {
+  kMessages,  ///< each call is made in the stack: datagrams, netlink, packets, and streams of other
+              ///< protocols
+  kUnconnected,  ///< TCP, before connect() or listen()
+  kConnecting,   ///< TCP, in a connect() that the program does not wait for
+  kListening,    ///< TCP
+  kConnection,   ///< TCP: the descriptor carries the data
+  kBroken,       ///< a connection that ended with an error, and its program was told
+};
+
+struct Socket {
+  StackFd fd;
+  Placeholder placeholder;
+  Use use = Use::kMessages;
+  bool nonblocking = false;  ///< as its file in the stack is set
+  unsigned receiving = 0;    ///< calls under way that wait for input themselves
+  unsigned sending = 0;
+  bool edge_due = false;   ///< input was left; an EPOLLET watcher waits for more
+  std::uint32_t uses = 0;  ///< calls that programs made, or turns that carried bytes
+  std::size_t tally = 0;   ///< place of the same in Programs::tally_
+  std::vector<std::pair<std::weak_ptr<Process>, int>> places;  ///< numbers that it was given
+
+  // Of a connection.
+  std::optional<Stream> stream;
+  bool room_awaited = false;     ///< the pair is watched for it
+  bool shut_by_program = false;  ///< a hang-up need not mean that it was closed
+  bool closing = false;          ///< its program's end is closed everywhere
+  /// SOL_SOCKET options that hold for reads and writes, so that the pair, and connections accepted
+  /// from here, have them.
+  std::vector<std::pair<int, std::vector<char>>> own_options;
+};
+
+/// Whether a process still has it where it was put. It may have it elsewhere too, or have given it
+/// on.
+bool has_its_place(const Socket& socket);
+
+}  // namespace lkm::exec

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "toolkit/exec/stream.hpp"
+
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+namespace lkm::exec {
+namespace {
+
+// Where a call finds the pair's bytes: an address like any program's.
+constexpr std::uintptr_t kBase = 0x10000;
+// The kernel's own -ERESTARTSYS and its like (linux/errno.h).
+constexpr long kRestartSys = 512;
+constexpr long kRestartBlock = 516;
+
+bool was_interrupted(long result) {
+  return result == -EINTR || (result <= -kRestartSys && result >= -kRestartBlock);
+}
+
+/// The bytes in a pair as user memory, which can be read once, in order.
+class PairMemory final : public UserMemory {
+ public:
+  explicit PairMemory(int pair) : pair_(pair) {}
+
+  std::size_t read(void* to, const void* from, std::size_t size) noexcept override {
+    if (reinterpret_cast<std::uintptr_t>(from) != kBase + taken_) return size;
+    std::size_t left = size;
+    while (left > 0) {
+      const ssize_t got = ::recv(pair_, static_cast<char*>(to) + (size - left), left, MSG_DONTWAIT);
+      if (got <= 0) break;
+      left -= std::size_t(got);
+      taken_ += std::size_t(got);
+    }
+    return left;
+  }
+  std::size_t write(void*, const void*, std::size_t size) noexcept override { return size; }
+
+ private:
+  int pair_;
+  std::size_t taken_ = 0;
+};
+
+}  // namespace
+
+StreamBuffers::Buffer StreamBuffers::take() {
+  if (unused_.empty()) return std::make_unique_for_overwrite<char[]>(kSize);
+  Buffer buffer = std::move(unused_.back());
+  unused_.pop_back();
+  return buffer;
+}
+
+void Stream::carry_out() {
+  out_again_ = true;
+  if (std::exchange(out_busy_, true)) return;
+  while (std::exchange(out_again_, false)) carry_out_once();
+  out_busy_ = false;
+}
+
+void Stream::carry_out_once() {
+  if (out_ended_) return;
+  for (;;) {
+    int waiting = 0;
+    if (::ioctl(pair_, FIONREAD, &waiting) != 0 || waiting == 0) break;
+    PairMemory memory(pair_);
+    const unsigned long args[6] = {static_cast<unsigned long>(connection_.get()), kBase,
+                                   static_cast<unsigned long>(waiting),
+                                   MSG_DONTWAIT | MSG_NOSIGNAL};
+    const long sent = stack_.syscall_for(memory, SYS_sendto, args);
+    if (sent == -EAGAIN) return;
+    if (sent < 0 && !was_interrupted(sent)) {
+      error_ = int(-sent);
+      out_ended_ = true;
+      return;
+    }
+    // What the program writes from here on raises another event.
+    if (sent == waiting && !pair_ended_) return;
+  }
+  if (!pair_ended_) return;
+  if (!closed_) connection_.call(SYS_shutdown, SHUT_WR);
+  out_ended_ = true;
+}
+
+void Stream::carry_in() {
+  in_again_ = true;
+  if (std::exchange(in_busy_, true)) return;
+  while (std::exchange(in_again_, false)) carry_in_once();
+  in_busy_ = false;
+}
+
+void Stream::carry_in_once() {
+  if (!unplaced_.empty() && !place(std::exchange(unplaced_, {}))) return;
+  if (in_ended_) return;
+  StreamBuffers::Buffer buffer = buffers_.take();
+  long got = 0;
+  do {
+    if (urgent_) place_urgent();
+    got = connection_.call(SYS_recvfrom, buffer.get(), StreamBuffers::kSize, MSG_DONTWAIT, nullptr,
+                           nullptr);
+  } while (was_interrupted(got) || (got > 0 && place({buffer.get(), std::size_t(got)})));
+  buffers_.put_back(std::move(buffer));
+  if (got > 0 || got == -EAGAIN) return;
+  in_ended_ = true;
+  if (got < 0) {
+    error_ = int(-got);
+  } else {
+    ::shutdown(pair_, SHUT_WR);
+  }
+}
+
+void Stream::take_urgent() {
+  char byte = 0;
+  if (connection_.call(SYS_recvfrom, &byte, 1, MSG_OOB | MSG_DONTWAIT, nullptr, nullptr) == 1)
+    urgent_ = byte;
+}
+
+/// If all before it is placed: TCP stops reading there once (tcp_recvmsg()).
+void Stream::place_urgent() {
+  int at_mark = 0;
+  if (connection_.call(SYS_ioctl, SIOCATMARK, &at_mark) != 0 || at_mark == 0) return;
+  // A host without AF_UNIX's MSG_OOB (CONFIG_AF_UNIX_OOB) does without.
+  (void)!::send(pair_, &*urgent_, 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
+  urgent_.reset();
+}
+
+bool Stream::has_unsent() const {
+  int waiting = 0;
+  return ::ioctl(pair_, FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
+/// False when there is more than there was room for.
+bool Stream::place(std::span<const char> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t placed = ::send(pair_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (placed >= 0) {
+      bytes = bytes.subspan(std::size_t(placed));
+    } else if (errno == EAGAIN) {
+      unplaced_.assign(bytes.begin(), bytes.end());
+      return false;
+    } else {
+      // The program reads no more, or is gone.
+      in_ended_ = true;
+      connection_.call(SYS_shutdown, SHUT_RD);
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace lkm::exec
