@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <regex>
 #include <stdexcept>
 
@@ -85,6 +86,24 @@ std::string LabTest::built(const std::filesystem::path& source, const std::files
   const auto result = build->run();
   if (!result) throw std::runtime_error(result.error().message() + build->output());
   return result->modules.at(0).plugin;
+}
+
+std::vector<Packet> packets_of(const std::string& capture) {
+  const auto word = [&](std::size_t at) {
+    std::uint32_t value = 0;
+    std::memcpy(&value, capture.data() + at, sizeof value);
+    return value;
+  };
+  std::vector<Packet> packets;
+  if (capture.size() < 24 || word(0) != 0xa1b23c4du) {
+    ADD_FAILURE() << "this is no capture";
+    return packets;
+  }
+  std::size_t at = 24;
+  for (; at + 16 <= capture.size(); at += 16 + word(at + 8))
+    packets.push_back({std::chrono::seconds(word(at)) + nanoseconds(word(at + 4)), word(at + 12)});
+  EXPECT_EQ(at, capture.size());
+  return packets;
 }
 
 Scenario ready(const std::string& name) {

@@ -28,6 +28,14 @@ class LabTest : public ::testing::Test {
   RunOptions options_;
 };
 
+/// A packet of a capture.
+struct Packet {
+  nanoseconds at{};
+  std::uint32_t bytes = 0;  ///< with the Ethernet header
+};
+/// The test fails when the file is no pcap with time stamps in nanoseconds.
+std::vector<Packet> packets_of(const std::string& capture);
+
 /// The flow or the queue of that name.
 template <typename Series>
 const Series& named(const std::vector<Series>& all, const std::string& name) {

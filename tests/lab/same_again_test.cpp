@@ -4,7 +4,9 @@
 // themselves: tests/protocols/virtual_time_test.cpp.)
 #include "tests/lab/lab_test.hpp"
 #include "toolkit/base/temp_dir.hpp"
+#include "toolkit/lab/in_child.hpp"
 #include "toolkit/lab/presets.hpp"
+#include "toolkit/lab/results.hpp"
 
 namespace lkm::lab {
 namespace {
@@ -37,6 +39,16 @@ TEST_F(ARun, IsTheSameTwice) {
   EXPECT_GT(first.size(), 100'000u);
   EXPECT_TRUE(first == samples(lossy()));
   EXPECT_TRUE(first == samples(lossy()));
+}
+
+TEST_F(ARun, IsTheSameWhenItIsCaptured) {
+  const Scenario scenario = dumbbell({.controls = {"reno", "cubic"}, .rate = 20'000'000, .loss = 0.0005, .duration = 10s});
+  options_.capture = true;
+  auto captured = run_in_child(scenario, options_);
+  ASSERT_TRUE(captured) << captured.error().message();
+  EXPECT_GT(packets_of(captured->captures.at("left-right")).size(), 20'000u);
+  options_.capture = false;
+  EXPECT_TRUE(samples_jsonl(*captured) == samples_jsonl(run(scenario)));
 }
 
 TEST_F(ARun, IsAnotherWithAnotherSeed) {

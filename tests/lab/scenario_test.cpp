@@ -117,7 +117,7 @@ TEST(ALimit, NeedsAUnit) {
 
 TEST(TheReadyScenarios, AreGood) {
   for (const char* name : {"parking-lot", "incast", "bufferbloat", "lossy-wireless", "satellite", "datacentre-ecn",
-                           "rate-step", "mixed-rtt", "short-vs-long"})
+                           "rate-step", "mixed-rtt", "short-vs-long", "cellular"})
     EXPECT_FALSE(ready(name).flows.empty()) << name;
 }
 

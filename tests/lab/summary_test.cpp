@@ -39,7 +39,7 @@ RunResult two_flows() {
     run.times.push_back(std::chrono::seconds(second));
     for (int i = 0; i < 2; ++i)
       run.flows[std::size_t(i)].samples.push_back({.bytes_received = bytes[i], .connected = true});
-    run.queues[0].samples.push_back({.bytes = 125, .sent_bytes = bytes[0] + bytes[1], .rate = 1'000'000});
+    run.queues[0].samples.push_back({.bytes = 125, .sent_bytes = bytes[0] + bytes[1], .rate = 1'000'000, .delay = 1ms});
     bytes[0] += second < 20 ? 100'000 : 60'000;
     bytes[1] += second < 10 ? 0 : second < 20 ? 10'000 : 60'000;
   }

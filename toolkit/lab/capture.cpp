@@ -14,7 +14,6 @@ namespace lkm::lab {
 namespace {
 
 constexpr std::size_t kKept = 128;  // bytes of a packet: Ethernet, IPv4 and TCP with all options are 134 at most
-constexpr int kRoom = 64 << 20;     // bytes that the kernel may hold until the fiber runs
 
 // The file format: draft-ietf-opsawg-pcap, with the magic number of nanosecond time stamps.
 struct FileHeader {
@@ -49,24 +48,24 @@ Result<std::unique_ptr<Capture>> Capture::start(Stack& stack, const std::string&
   address.sll_ifindex = int(link);
   const long bound = socket.call(SYS_bind, &address, sizeof address);
   if (bound < 0) return fail(int(-bound), "{}", doing);
-  auto capture = std::make_unique<Capture>(stack, std::move(socket));
+  auto capture = std::make_unique<Capture>(std::move(socket));
   append(capture->file_, FileHeader{});
-  LKM_TRY(capture->fiber_, stack.spawn("lab-capture", [raw = capture.get()] { raw->receive(); }));
   return capture;
 }
 
-void Capture::receive() {
+Result<void> Capture::drain() {
   std::array<char, kKept> frame;
   std::array<char, 128> control;
-  while (!ending_) {
+  for (;;) {
     iovec part{frame.data(), frame.size()};
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = control.data();
     message.msg_controllen = control.size();
-    const long length = socket_.call(SYS_recvmsg, &message, MSG_TRUNC);
-    if (length < 0) continue;
+    const long length = socket_.call(SYS_recvmsg, &message, MSG_TRUNC | MSG_DONTWAIT);
+    if (length == -EAGAIN) break;
+    if (length < 0) return fail(int(-length), "capture");
     timespec at{};
     for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one)) {
       if (one->cmsg_level == SOL_SOCKET && one->cmsg_type == SO_TIMESTAMPNS)
@@ -77,20 +76,11 @@ void Capture::receive() {
                                std::uint32_t(length)});
     file_.append(frame.data(), kept);
   }
-}
-
-Result<std::string> Capture::stop() {
-  if (ending_) return std::string();
-  ending_ = true;
-  while (!fiber_.done()) {
-    fiber_.interrupt();
-    stack_.yield();
-  }
   tpacket_stats stats{};
   socklen_t size = sizeof stats;
   socket_.call(SYS_getsockopt, SOL_PACKET, PACKET_STATISTICS, &stats, &size);
   if (stats.tp_drops > 0) return fail(EIO, "capture: {} packets lost for want of room", stats.tp_drops);
-  return std::move(file_);
+  return {};
 }
 
 }  // namespace lkm::lab

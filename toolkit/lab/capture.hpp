@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //
 // Capture: what passes a device of a node, both ways, as a pcap file (nanosecond time stamps; the first bytes of each
-// packet, which hold its headers). An outgoing packet is seen when it leaves the queue. Only on fibers.
+// packet, which hold its headers). An outgoing packet is seen when it leaves the queue. The kernel keeps packets until
+// they are asked for: nobody waits for them, so no order of events is another one because of the capture. Only on fibers.
 #pragma once
 
 #include <memory>
@@ -16,22 +17,20 @@ class Capture {
  public:
   /// Begins at once. Errors: as socket(2), bind(2).
   static Result<std::unique_ptr<Capture>> start(Stack& stack, const std::string& node, unsigned link);
-  Capture(Stack& stack, StackFd socket) : stack_(stack), socket_(std::move(socket)) {}
+  explicit Capture(StackFd socket) : socket_(std::move(socket)) {}
   Capture(const Capture&) = delete;
   Capture& operator=(const Capture&) = delete;
-  ~Capture() { (void)stop(); }
 
-  /// Ends it: the whole file. Error: EIO when the kernel had to drop packets for want of room.
-  Result<std::string> stop();
+  /// Takes what came since the last time. EIO when the kernel had to drop packets for want of room: kRoom bytes.
+  Result<void> drain();
+  /// The file, with all that was taken.
+  std::string take() { return std::move(file_); }
+
+  static constexpr int kRoom = 64 << 20;
 
  private:
-  void receive();
-
-  Stack& stack_;
   StackFd socket_;
-  Fiber fiber_;
   std::string file_;
-  bool ending_ = false;
 };
 
 }  // namespace lkm::lab

@@ -18,7 +18,7 @@ constexpr std::uint32_t kHeader = 14;            // bytes of an Ethernet header,
 constexpr std::uint64_t kLeastPackets = 100;     // of a queue whose limit nobody gave
 
 // Majors of the qdiscs of a port.
-constexpr std::uint32_t kPath = 1, kRate = 2, kQueue = 3;
+constexpr std::uint32_t kPath = 1, kRate = 2, kQueue = 3, kGate = 4;
 
 IpPrefix address_of(std::size_t link, unsigned end) {
   IpPrefix address{IpFamily::kV4, {}, 30};
@@ -124,18 +124,29 @@ Result<void> Network::emulate(const std::string& name, const Port& port) {
   const LinkSpec& link = scenario_->links[port.link];
   Qdiscs& qdiscs = *nodes_[name].qdiscs;
   std::uint32_t parent = TC_H_ROOT;
+  Queue queue{.name = fmt::format("{}-{}", name, port.peer), .node = name, .link = port.link, .rate = link.rate};
+  if (link.trace) {
+    queue.trace = (name == link.a ? link.trace : link.trace_back).get();
+    queue.rate = queue.trace->rate(link.mtu + kHeader);
+    LKM_TRY(parent, Gate::make_root(qdiscs, gate_place(queue, port)));
+  }
   if (link.delay > 0ns || link.jitter > 0ns || link.loss > 0 || link.reorder > 0) {
-    LKM_CHECK(nodes_[name].net->qdisc_netem(port.device, {.delay = link.delay,
-                                                          .jitter = link.jitter,
-                                                          .loss = link.loss,
-                                                          .reorder = link.reorder,
-                                                          .limit = kPathPackets}));
+    const Netem netem{.delay = link.delay,
+                      .jitter = link.jitter,
+                      .loss = link.loss,
+                      .reorder = link.reorder,
+                      .limit = kPathPackets};
+    LKM_CHECK(qdiscs.add({port.index, parent, handle(kPath)}, "netem",
+                         [&](nlmsghdr* message) { put_netem_options(message, netem); }));
     parent = class_of(kPath, 1);  // netem's only class
   }
-  if (link.rate == 0) return {};
-  LKM_CHECK(qdiscs.add({port.index, parent, handle(kRate)}, "tbf",
-                       [&](nlmsghdr* message) { put_tbf(message, link.rate, link.mtu + kHeader, link.mtu); }));
-  Queue queue{.name = fmt::format("{}-{}", name, port.peer), .node = name, .link = port.link, .rate = link.rate};
+  if (!link.has_queue()) return {};
+  if (link.trace) {
+    LKM_CHECK(Gate::make_bucket(qdiscs, gate_place(queue, port), parent));
+  } else {
+    LKM_CHECK(qdiscs.add({port.index, parent, handle(kRate)}, "tbf",
+                         [&](nlmsghdr* message) { put_tbf(message, link.rate, link.mtu + kHeader, link.mtu); }));
+  }
   LKM_CHECK(add_queue(qdiscs, {port.index, class_of(kRate, 1), handle(kQueue)}, link, queue));
   queues_.push_back(std::move(queue));
   return {};
@@ -242,7 +253,8 @@ double Network::bytes_of(const Limit& limit, std::size_t index) const {
       longest = std::max(longest, round_trip(flow.from, flow.to));
   }
   if (longest == 0ns) longest = 2 * link.delay;
-  return limit.value * double(link.rate) / 8 * std::chrono::duration<double>(longest).count();
+  const std::uint64_t rate = link.trace ? link.trace->rate(link.mtu + kHeader) : link.rate;
+  return limit.value * double(rate) / 8 * std::chrono::duration<double>(longest).count();
 }
 
 Result<void> Network::add_routes() {
@@ -292,6 +304,35 @@ unsigned Network::device(const std::string& link) const {
 
 Result<QdiscStats> Network::stats(const Queue& queue) {
   return nodes_[queue.node].qdiscs->stats(port_of(queue.node, queue.link)->index, handle(kQueue));
+}
+
+std::uint64_t Network::rate(const Queue& queue, nanoseconds from, nanoseconds to) const {
+  if (queue.trace == nullptr || to <= from) return queue.rate;
+  const auto packets = queue.trace->count_before(to) - queue.trace->count_before(from);
+  const double bits = double(packets) * 8 * (scenario_->links[queue.link].mtu + kHeader);
+  return std::uint64_t(bits / std::chrono::duration<double>(to - from).count());
+}
+
+nanoseconds Network::wait(const Queue& queue, std::uint64_t bytes, nanoseconds at) const {
+  if (bytes == 0 || queue.rate == 0) return 0ns;
+  if (queue.trace == nullptr) return nanoseconds(std::int64_t(double(bytes) * 8e9 / double(queue.rate)));
+  const std::uint64_t frame = scenario_->links[queue.link].mtu + kHeader;
+  const std::uint64_t gone = queue.trace->count_before(at + 1ns);
+  return queue.trace->time_of(gone + (bytes + frame - 1) / frame - 1) - at;
+}
+
+Gate::Place Network::gate_place(const Queue& queue, const Port& port) const {
+  return {.link = port.index,
+          .root = kGate,
+          .bucket = kRate,
+          .queue = kQueue,
+          .packet = scenario_->links[queue.link].mtu + kHeader,
+          .queue_limit = std::uint32_t(std::max(queue.limit_bytes, queue.limit_packets))};
+}
+
+Result<Gate> Network::gate(const Queue& queue) {
+  LKM_TRY(Qdiscs qdiscs, Qdiscs::open(*stack_, queue.node));
+  return Gate(std::move(qdiscs), gate_place(queue, *port_of(queue.node, queue.link)));
 }
 
 Result<void> Network::set_rate(const std::string& name, std::uint64_t rate) {

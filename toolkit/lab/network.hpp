@@ -4,6 +4,8 @@
 // A link is a veth pair on which TCP sends packets of one segment, so that queues hold, drop and count packets as a
 // router's do, one by one. Neighbours are permanent and IPv6 is off: nothing is on the wire but the flows.
 //
+// A link with a trace has its token bucket filled when the trace says so: see gate.hpp.
+//
 // Each end of a link emulates the way out of it: netem (delay, jitter, loss, reordering), behind it a token bucket of
 // one packet (the rate), and in that the queue. So a packet has its delay first and waits for the rate then, which
 // comes to the same round trip.
@@ -16,6 +18,7 @@
 #include <vector>
 
 #include "libos-runtime/host/stack.hpp"
+#include "toolkit/lab/gate.hpp"
 #include "toolkit/lab/scenario.hpp"
 #include "toolkit/net/ip.hpp"
 #include "toolkit/net/qdisc.hpp"
@@ -31,7 +34,8 @@ struct Queue {
   std::string name;  ///< "left-right", the direction of its packets
   std::string node;  ///< whose device it is
   std::size_t link = 0;  ///< in Scenario::links
-  std::uint64_t rate = 0;  ///< bit/s, at present
+  std::uint64_t rate = 0;  ///< bit/s, at present; of a trace, over the whole of it
+  const Trace* trace = nullptr;
   std::uint64_t limit_bytes = 0;    ///< 0: as the qdisc has it
   std::uint64_t limit_packets = 0;  ///< 0: likewise
 };
@@ -50,6 +54,12 @@ class Network {
   /// Index of the link's device at its end `a`.
   [[nodiscard]] unsigned device(const std::string& link) const;
   Result<QdiscStats> stats(const Queue& queue);
+  /// bit/s in that part of the run.
+  [[nodiscard]] std::uint64_t rate(const Queue& queue, nanoseconds from, nanoseconds to) const;
+  /// How long the last of so many bytes will wait, at that moment of the run, if they leave in order.
+  [[nodiscard]] nanoseconds wait(const Queue& queue, std::uint64_t bytes, nanoseconds at) const;
+  /// Of a queue with a trace.
+  Result<Gate> gate(const Queue& queue);
   /// Both directions.
   Result<void> set_rate(const std::string& link, std::uint64_t rate);
   Result<void> set_up(const std::string& link, bool up);
@@ -78,6 +88,7 @@ class Network {
   Result<void> add_queue(Qdiscs& qdiscs, const Qdiscs::Place& place, const LinkSpec& link, Queue& queue);
   Result<void> add_to(Port& port, Node& node);
   [[nodiscard]] std::map<std::string, const Port*> first_hops(const std::string& from) const;
+  [[nodiscard]] Gate::Place gate_place(const Queue& queue, const Port& port) const;
   [[nodiscard]] std::vector<std::size_t> path(const std::string& from, const std::string& to) const;
   [[nodiscard]] double bytes_of(const Limit& limit, std::size_t link) const;
   Port* port_of(const std::string& node, std::size_t link);

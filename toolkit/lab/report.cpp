@@ -104,9 +104,16 @@ Json plots_of(const RunResult& run) {
   add_lines(plot("Retransmitted segments, between two samples", "segments"), run, run.flows,
             change<FlowSeries>([](const FlowSample& at) { return std::int64_t(at.retransmits); }));
   const QueueValue delay = [](const QueueSeries& queue, std::size_t i) {
-    return rounded(queue.samples[i].delay_s() * 1e3);
+    return rounded(seconds(queue.samples[i].delay) * 1e3);
   };
   add_lines(plot("Queueing delay", "ms"), run, run.queues, delay);
+  if (std::ranges::any_of(run.queues, [](const QueueSeries& queue) {
+        return std::ranges::any_of(queue.samples, [&](const auto& at) { return at.rate != queue.samples.back().rate; });
+      })) {
+    add_lines(plot("Rate of the link", "Mbit/s"), run, run.queues, [](const QueueSeries& queue, std::size_t i) {
+      return rounded(double(queue.samples[i].rate) / kMega);
+    });
+  }
   add_lines(plot("Queue length", "packets"), run, run.queues,
             [](const QueueSeries& queue, std::size_t i) { return Json(queue.samples[i].packets); });
   Json& drops = plot("Drops (dashed: ECN marks), between two samples", "packets");

@@ -68,7 +68,7 @@ const std::array kFlowColumns = {
 const std::array kQueueColumns = {
     QUEUE_COLUMN("bytes", fmt::format("{}", at.bytes)),
     QUEUE_COLUMN("packets", fmt::format("{}", at.packets)),
-    QUEUE_COLUMN("delay_us", fmt::format("{:.0f}", at.delay_s() * 1e6)),
+    QUEUE_COLUMN("delay_us", fmt::format("{:.0f}", seconds(at.delay) * 1e6)),
     QUEUE_COLUMN("drops", fmt::format("{}", at.drops)),
     QUEUE_COLUMN("marks", fmt::format("{}", at.marks)),
     QUEUE_COLUMN("sent_bytes", fmt::format("{}", at.sent_bytes)),

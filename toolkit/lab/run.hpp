@@ -39,9 +39,8 @@ struct QueueSample {
   std::uint64_t bytes = 0, packets = 0;  ///< waiting
   std::uint64_t drops = 0, marks = 0;    ///< so far
   std::uint64_t sent_bytes = 0, sent_packets = 0;  ///< so far
-  std::uint64_t rate = 0;                ///< bit/s at that moment
-  /// How long the last one in the queue will wait, if it leaves in order.
-  [[nodiscard]] double delay_s() const { return rate == 0 ? 0 : double(bytes) * 8 / double(rate); }
+  std::uint64_t rate = 0;                ///< bit/s at that moment; of a trace, since the last sample
+  nanoseconds delay{};                   ///< how long the last one in the queue will wait, if it leaves in order
 };
 
 /// A member of the private state of a flow's congestion control, see variables.hpp.

@@ -25,8 +25,11 @@ Result<void> check(const LinkSpec& link) {
   if (link.a == link.b) return refuse(link.where, "link from '{}' to itself", link.a);
   if (link.mtu < 576 || link.mtu > 65521)
     return refuse(link.where, "link {}: mtu {} is not between 576 and 65521", link.name(), link.mtu);
-  if (link.rate == 0 && (!link.qdisc.empty() || link.limit.value > 0))
-    return refuse(link.where, "link {}: a queue needs a rate to wait for", link.name());
+  if (link.rate > 0 && link.trace) return refuse(link.where, "link {}: it has a rate and a trace", link.name());
+  if (bool(link.trace) != bool(link.trace_back))
+    return refuse(link.where, "link {}: it has a trace in one direction only", link.name());
+  if (!link.has_queue() && (!link.qdisc.empty() || link.limit.value > 0))
+    return refuse(link.where, "link {}: a queue needs a rate or a trace to wait for", link.name());
   if (link.mark_at.value > 0 && link.qdisc != "red")
     return refuse(link.where, "link {}: mark_at is for the qdisc red", link.name());
   if (link.reorder > 0 && link.delay == 0ns)

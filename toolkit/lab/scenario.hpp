@@ -9,10 +9,12 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "toolkit/base/result.hpp"
+#include "toolkit/lab/trace.hpp"
 
 namespace lkm::lab {
 
@@ -34,6 +36,8 @@ std::string format_limit(const Limit& limit);
 struct LinkSpec {
   std::string a, b;
   std::uint64_t rate = 0;  ///< bit/s of Ethernet frames without FCS; 0: no limit
+  /// In place of a rate: when full packets may pass from a to b, and from b to a. Both or none.
+  std::shared_ptr<const Trace> trace, trace_back;
   nanoseconds delay{};     ///< one way
   nanoseconds jitter{};    ///< the delay varies by so much in both directions
   double loss = 0;         ///< share of packets that is lost, in each direction
@@ -46,6 +50,7 @@ struct LinkSpec {
   std::string where;  ///< "file:line", for complaints; may be empty
 
   [[nodiscard]] std::string name() const { return a + "-" + b; }
+  [[nodiscard]] bool has_queue() const { return rate > 0 || trace != nullptr; }
 };
 
 /// What is sent. kBulk: as much as the path takes. kRequests: a request, its response, a pause, and again. kOnOff:

@@ -161,12 +161,26 @@ Result<void> pair_up(const std::string& a, const std::string& b, const std::stri
   return {};
 }
 
-Result<void> read_link(Table table, Scenario& scenario) {
+/// A trace of that key; `otherwise` when there is none.
+Result<std::shared_ptr<const Trace>> read_trace(Table& table, const char* key, const std::filesystem::path& folder,
+                                                std::shared_ptr<const Trace> otherwise) {
+  LKM_TRY(const toml::node* node, table.find(key));
+  if (node == nullptr) return otherwise;
+  std::string file;
+  LKM_CHECK(table.get(key, file));
+  auto trace = Trace::read((folder / file).lexically_normal());
+  if (!trace) return table.refuse(node->source(), "{}", trace.error().message());
+  return std::make_shared<const Trace>(std::move(*trace));
+}
+
+Result<void> read_link(Table table, Scenario& scenario, const std::filesystem::path& folder) {
   LinkSpec link{.where = table.where()};
   for (const char* key : {"a", "b"}) LKM_CHECK(table.require(key));
   LKM_CHECK(table.get("a", link.a));
   LKM_CHECK(table.get("b", link.b));
   LKM_CHECK(table.get("rate", link.rate, parse_rate));
+  LKM_TRY(link.trace, read_trace(table, "trace", folder, nullptr));
+  LKM_TRY(link.trace_back, read_trace(table, "trace_back", folder, link.trace));
   LKM_CHECK(table.get("delay", link.delay, parse_duration));
   LKM_CHECK(table.get("jitter", link.jitter, parse_duration));
   LKM_CHECK(table.get("loss", link.loss, parse_fraction));
@@ -345,7 +359,7 @@ Result<Scenario> parse_scenario(std::string_view text, const std::string& shown,
     for (const toml::node& one : *node->as_array()) {
       Table table(*one.as_table(), shown, fmt::format("a {}", kind));
       const std::string_view name(kind);
-      LKM_CHECK(name == "link"     ? read_link(std::move(table), scenario)
+      LKM_CHECK(name == "link"     ? read_link(std::move(table), scenario, folder)
                 : name == "flow"   ? read_flow(std::move(table), scenario)
                 : name == "module" ? read_module(std::move(table), scenario, folder)
                                    : read_event(std::move(table), scenario, folder));
@@ -386,6 +400,8 @@ std::string to_toml(const Scenario& scenario) {
     lines.text("a", link.a);
     lines.text("b", link.b);
     lines.quantity("rate", link.rate, "bit");
+    if (link.trace) lines.text("trace", link.trace->name());
+    if (link.trace_back != link.trace) lines.text("trace_back", link.trace_back->name());
     lines.time("delay", link.delay);
     lines.time("jitter", link.jitter);
     lines.share("loss", link.loss);

@@ -63,7 +63,7 @@ QueueSummary summarise(const RunResult& run, const QueueSeries& queue) {
   std::vector<double> delays;
   double could = 0;
   for (std::size_t i = 0; i < queue.samples.size(); ++i) {
-    delays.push_back(queue.samples[i].delay_s() * 1e3);
+    delays.push_back(seconds(queue.samples[i].delay) * 1e3);
     if (i > 0) could += double(queue.samples[i].rate) / 8 * seconds(run.times[i] - run.times[i - 1]);
   }
   const QueueSample& last = queue.samples.back();

@@ -71,6 +71,11 @@ IpPrefix local_address(const nlmsghdr* message) {
 void put_netem(nlmsghdr* message, const Netem& netem) {
   mnl_attr_put_strz(message, TCA_KIND, "netem");
   nlattr* options = mnl_attr_nest_start(message, TCA_OPTIONS);
+  put_netem_options(message, netem);
+  mnl_attr_nest_end(message, options);
+}
+
+void put_netem_options(nlmsghdr* message, const Netem& netem) {
   // struct tc_netem_qopt comes first, as plain bytes; its latency and jitter are in scheduler ticks
   // of 64 ns, so the 64-bit attributes below carry them instead.
   tc_netem_qopt head{};
@@ -96,7 +101,6 @@ void put_netem(nlmsghdr* message, const Netem& netem) {
     if (bytes_per_second > UINT32_MAX)
       mnl_attr_put_u64(message, TCA_NETEM_RATE64, bytes_per_second);
   }
-  mnl_attr_nest_end(message, options);
 }
 
 Result<Rtnl> Rtnl::open(Stack& stack, const std::string& netns) {

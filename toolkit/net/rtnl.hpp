@@ -96,5 +96,7 @@ class Rtnl {
 
 /// Adds the attributes of a netem qdisc (TCA_KIND, TCA_OPTIONS) to an RTM_NEWQDISC message.
 void put_netem(nlmsghdr* message, const Netem& netem);
+/// What is in its TCA_OPTIONS.
+void put_netem_options(nlmsghdr* message, const Netem& netem);
 
 }  // namespace lkm

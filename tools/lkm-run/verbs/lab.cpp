@@ -239,7 +239,7 @@ const Verb kLab = {
         "`dumbbell` is made from the options: for each congestion control of --cc a pair of hosts, and one "
         "bottleneck between them. Anything else is a scenario: a TOML FILE (docs/lab.md), or one of those in "
         "examples/lab: parking-lot, incast, bufferbloat, lossy-wireless, satellite, datacentre-ecn, rate-step, "
-        "mixed-rtt, short-vs-long. In those --cc replaces the congestion controls, in turn.\n\n"
+        "mixed-rtt, short-vs-long, cellular. In those --cc replaces the congestion controls, in turn.\n\n"
         "A control with a slash in it, ./mycc, is a folder: it is built, loaded and used by its name. With --output there "
         "are the samples as CSV and JSON lines, the scenario, and a report to look at in a browser.",
     .options = {{.name = "cc", .value = "NAME[,NAME]", .help = "congestion controls, or folders of such (default: cubic)"},
