@@ -26,10 +26,12 @@ TEST_F(AReport, HasEverythingInIt) {
   Scenario scenario = dumbbell({.controls = {"cubic", "reno"}, .rate = 10'000'000, .duration = 5s});
   scenario.title = "</script><b>evil & co";
   const RunResult result = run(scenario);
-  const std::string page = html_report(result, scenario, summarise(result), "lkm-run lab it");
+  const std::string page = html_report(report_data(result, scenario, summarise(result), "lkm-run lab it"));
   // Nothing comes from elsewhere, and no part is missing. uPlot's own banner names its home, in a comment.
   EXPECT_FALSE(std::regex_search(page, std::regex("(src|href)\\s*=")));
   EXPECT_EQ(page.find("@UPLOT"), std::string::npos);
+  EXPECT_NE(page.find("const lab = "), std::string::npos);
+  EXPECT_NE(page.find("lab.draw("), std::string::npos);
   EXPECT_NE(page.find("var uPlot=function"), std::string::npos);
   EXPECT_NE(page.find("<title>&lt;/script>"), std::string::npos);
 

@@ -4,6 +4,9 @@ set(parts
   kReportHtml toolkit/lab/report/report.html
   kReportCss toolkit/lab/report/report.css
   kReportJs toolkit/lab/report/report.js
+  kDrawJs toolkit/lab/report/draw.js
+  kWatchHtml toolkit/lab/report/watch.html
+  kWatchJs toolkit/lab/report/watch.js
   kUplotCss third_party/uplot/uPlot.min.css
   kUplotJs third_party/uplot/uPlot.iife.min.js)
 set(text "// Made by toolkit/lab/embed.cmake.\n#include \"toolkit/lab/report_parts.hpp\"\n\nnamespace lkm::lab {\n\n")

@@ -160,35 +160,54 @@ std::string for_html(const std::string& text) {
 
 }  // namespace
 
-std::string html_report(const RunResult& run, const Scenario& scenario, const Summary& summary,
-                        const std::string& command) {
+namespace {
+
+/// "@MARK@" stands for a part. What was put in is not searched again.
+std::string filled(std::string_view page, const std::function<std::string(std::string_view mark)>& part_of) {
+  std::string out;
+  for (;;) {
+    const auto open = page.find('@');
+    out += page.substr(0, open);
+    if (open == std::string_view::npos) return out;
+    const auto close = page.find('@', open + 1);
+    out += part_of(page.substr(open + 1, close - open - 1));
+    page.remove_prefix(close + 1);
+  }
+}
+
+/// What both pages have.
+std::string common_part(std::string_view mark) {
+  if (mark == "UPLOT_CSS") return std::string(kUplotCss);
+  if (mark == "UPLOT_JS") return std::string(kUplotJs);
+  if (mark == "CSS") return std::string(kReportCss);
+  if (mark == "DRAW_JS") return std::string(kDrawJs);
+  return {};
+}
+
+}  // namespace
+
+Json report_data(const RunResult& run, const Scenario& scenario, const Summary& summary, const std::string& command) {
   Json times = Json::array();
   for (const nanoseconds time : run.times) times.push_back(rounded(seconds(time)));
-  const Json data = {{"about", about_json(run, scenario)},
-                     {"summary", to_json(summary)},
-                     {"time_s", std::move(times)},
-                     {"plots", plots_of(run)},
-                     {"command", command},
-                     {"scenario", to_toml(scenario)}};
-  const auto part_of = [&](std::string_view mark) -> std::string {
-    if (mark == "TITLE") return for_html(scenario.title);
-    if (mark == "UPLOT_CSS") return std::string(kUplotCss);
-    if (mark == "UPLOT_JS") return std::string(kUplotJs);
-    if (mark == "CSS") return std::string(kReportCss);
+  return {{"about", about_json(run, scenario)}, {"summary", to_json(summary)}, {"time_s", std::move(times)},
+          {"plots", plots_of(run)},             {"command", command},          {"scenario", to_toml(scenario)}};
+}
+
+std::string html_report(const Json& data) {
+  return filled(kReportHtml, [&](std::string_view mark) -> std::string {
+    if (mark == "TITLE") return for_html(data["about"]["title"]);
+    if (mark == "RUN") return for_script(data);
     if (mark == "JS") return std::string(kReportJs);
-    return for_script(data);
-  };
-  // "@MARK@" stands for a part. What was put in is not searched again.
-  std::string page;
-  std::string_view rest = kReportHtml;
-  for (;;) {
-    const auto open = rest.find('@');
-    page += rest.substr(0, open);
-    if (open == std::string_view::npos) return page;
-    const auto close = rest.find('@', open + 1);
-    page += part_of(rest.substr(open + 1, close - open - 1));
-    rest.remove_prefix(close + 1);
-  }
+    return common_part(mark);
+  });
+}
+
+std::string watch_page(const std::string& title) {
+  return filled(kWatchHtml, [&](std::string_view mark) -> std::string {
+    if (mark == "TITLE") return for_html(title);
+    if (mark == "WATCH_JS") return std::string(kWatchJs);
+    return common_part(mark);
+  });
 }
 
 }  // namespace lkm::lab

@@ -3,6 +3,7 @@
 // The report of a run: one HTML file that needs no network.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "toolkit/lab/run.hpp"
@@ -10,8 +11,14 @@
 
 namespace lkm::lab {
 
-/// `command` is shown as the way to run it again.
-std::string html_report(const RunResult& run, const Scenario& scenario, const Summary& summary,
-                        const std::string& command);
+/// What the pages draw. `command` is shown as the way to run it again.
+nlohmann::json report_data(const RunResult& run, const Scenario& scenario, const Summary& summary,
+                           const std::string& command);
+std::string html_report(const nlohmann::json& data);
+
+/// The page of a watch: it fetches "state" and "run/ID" and listens to "events", all beside it. state is
+/// {"kind":"building|ready|failed","status":TEXT,"errors":TEXT,"runs":[{"id":1,"name":"mycc@3","saved":"19:45:10"}]},
+/// run/ID a report_data(), and an event says that the state is another one.
+std::string watch_page(const std::string& title);
 
 }  // namespace lkm::lab

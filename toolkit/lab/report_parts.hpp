@@ -7,6 +7,6 @@
 
 namespace lkm::lab {
 
-extern const std::string_view kReportHtml, kReportCss, kReportJs, kUplotCss, kUplotJs;
+extern const std::string_view kReportHtml, kReportCss, kReportJs, kDrawJs, kWatchHtml, kWatchJs, kUplotCss, kUplotJs;
 
 }  // namespace lkm::lab

@@ -3,10 +3,12 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <sstream>
 
 #include "toolkit/base/child.hpp"
+#include "toolkit/base/file.hpp"
 #include "toolkit/net/units.hpp"
 #include "tools/lkm-run/image.hpp"
 #include "tools/lkm-run/module_source.hpp"
@@ -38,7 +40,7 @@ const Json* named(const Json* all, const char* key, const std::string& name) {
 
 }  // namespace
 
-Result<LabWatch> LabWatch::open(const fs::path& folder, const std::string& scenario, Terminal& terminal,
+Result<LabWatch> LabWatch::open(const fs::path& folder, const std::string& scenario, bool page, Terminal& terminal,
                                 Interrupt& interrupt) {
   LKM_TRY(auto watcher, Watcher::open(folder));
   LKM_TRY(const auto image, present_image());
@@ -54,8 +56,16 @@ Result<LabWatch> LabWatch::open(const fs::path& folder, const std::string& scena
   for (std::string word; in >> word;) words.push_back(word);
   if (words.empty()) return Failure(Error({}, "--lab names no scenario").with_hint("lkm-run lab --help"));
   const std::string name = watcher.folder().filename();
-  if (words.size() == 1 && words[0] == "dumbbell") words.insert(words.end(), {"--cc", name});
-  return LabWatch(std::move(watcher), std::move(build), std::move(words), name, terminal, interrupt);
+  const bool named = std::ranges::any_of(words, [](const std::string& word) { return word.starts_with("--cc"); });
+  if (words[0] == "dumbbell" && !named) words.insert(words.end(), {"--cc", name});
+  LabWatch watch(std::move(watcher), std::move(build), std::move(words), name, terminal, interrupt);
+  if (page) {
+    LKM_TRY(watch.page_, LabPage::open(fmt::format("{}: {}", name, scenario)));
+    if (terminal.json()) terminal.object({{"page", watch.page_->url()}});
+    if (!terminal.json()) terminal.line(watch.page_->url());
+    watch.page_->show_in_browser();
+  }
+  return watch;
 }
 
 Result<int> LabWatch::run() {
@@ -82,11 +92,17 @@ Result<int> LabWatch::run() {
 Result<bool> LabWatch::apply(WallClock::time_point saved) {
   judge_->drop();
   terminal_.transient(fmt::format("building {}", name_));
-  const auto built =
-      build_.run([&](std::string_view line) { terminal_.note(line.substr(0, line.size() - 1)); }, interrupt_.fd());
+  if (page_) page_->busy(fmt::format("building {}", name_));
+  said_.clear();
+  const auto note = [&](std::string_view line) {
+    terminal_.note(line.substr(0, line.size() - 1));
+    said_ += line;
+  };
+  const auto built = build_.run(note, interrupt_.fd());
   if (!built) {
     if (built.error().code() == std::errc::operation_canceled) return false;
     terminal_.error(built.error());
+    fail_page(built.error().message());
     return true;
   }
   LKM_TRY(const bool on, try_out(*built, saved));
@@ -100,7 +116,16 @@ Result<bool> LabWatch::try_out(const BuildResult& built, WallClock::time_point s
   const fs::path output = cache_folder() / "lab" / name_ / fmt::format("{}@{}", module.name, module.generation);
   LKM_TRY(const auto result, lab(module, output, interrupted));
   if (interrupted) return false;
-  if (!result) return true;
+  if (!result) {
+    fail_page(fmt::format("the lab with {}@{} failed: the terminal says why", module.name, module.generation));
+    return true;
+  }
+  if (page_) {
+    LKM_TRY(std::string data, read_file(output / "report.json"));
+    const std::chrono::nanoseconds took = WallClock::now() - saved;
+    page_->add(fmt::format("{}@{}", module.name, module.generation), saved, std::move(data),
+               fmt::format("{}@{}: {} after the save", module.name, module.generation, format_duration(took)));
+  }
   show(*result, module, WallClock::now() - saved);
   before_ = (*result)["summary"];
   before_name_ = fmt::format("{}@{}", module.name, module.generation);
@@ -111,7 +136,9 @@ Result<std::optional<Json>> LabWatch::lab(const BuiltModule& module, const fs::p
   std::vector<std::string> argv = {"/proc/self/exe", "lab"};
   argv.insert(argv.end(), words_.begin(), words_.end());
   argv.insert(argv.end(), {"--module", module.plugin.string(), "--output", output.string(), "--json"});
-  terminal_.transient(fmt::format("{}@{} runs in the lab", module.name, module.generation));
+  const std::string doing = fmt::format("{}@{} runs in the lab", module.name, module.generation);
+  terminal_.transient(doing);
+  if (page_) page_->busy(doing);
   LKM_TRY(auto child, Child::spawn({.argv = argv, .out = Child::Output::kPipe}));
   const auto text = interrupt_.read_all(child);
   interrupted = !text && text.error().code() == std::errc::operation_canceled;
@@ -124,6 +151,10 @@ Result<std::optional<Json>> LabWatch::lab(const BuiltModule& module, const fs::p
                                         : fmt::format("ended with {}", status.code);
   terminal_.error(Error({}, fmt::format("the lab with {}@{} {}", module.name, module.generation, how)));
   return std::nullopt;
+}
+
+void LabWatch::fail_page(const std::string& status) {
+  if (page_) page_->failed(status, said_);
 }
 
 void LabWatch::show(const Json& lab, const BuiltModule& module, std::chrono::nanoseconds took) {
@@ -177,6 +208,7 @@ Result<bool> LabWatch::hear() {
   }
   if (verdict->kind != Verdict::Kind::kDisagrees && verdict->kind != Verdict::Kind::kRefuses) return true;
   terminal_.error(verdict_error(*verdict, name_));
+  if (page_) page_->failed(verdict_error(*verdict, name_).message(), verdict->output);
   if (verdict->kind == Verdict::Kind::kRefuses) return true;
   return try_out(verdict->kbuild, WallClock::now());
 }

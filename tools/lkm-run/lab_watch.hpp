@@ -14,6 +14,7 @@
 #include "toolkit/watch/watcher.hpp"
 #include "tools/lkm-run/interrupt.hpp"
 #include "tools/lkm-run/judge.hpp"
+#include "tools/lkm-run/lab_page.hpp"
 #include "tools/lkm-run/terminal.hpp"
 
 namespace lkm::cli {
@@ -21,8 +22,9 @@ namespace lkm::cli {
 class LabWatch {
  public:
   /// `scenario`: the words of `lkm-run lab`, parted by spaces. Errors: as Watcher::open() and ModuleBuild::open().
-  static Result<LabWatch> open(const std::filesystem::path& folder, const std::string& scenario, Terminal& terminal,
-                               Interrupt& interrupt);
+  /// With a page it is shown in a browser too.
+  static Result<LabWatch> open(const std::filesystem::path& folder, const std::string& scenario, bool page,
+                               Terminal& terminal, Interrupt& interrupt);
   /// Until SIGINT or SIGTERM: the exit code.
   Result<int> run();
 
@@ -41,6 +43,7 @@ class LabWatch {
   Result<bool> try_out(const BuildResult& built, std::chrono::system_clock::time_point saved);
   /// What the lab says; nothing when it failed (it has said why) or a signal came.
   Result<std::optional<Json>> lab(const BuiltModule& module, const std::filesystem::path& output, bool& interrupted);
+  void fail_page(const std::string& status);
   void show(const Json& lab, const BuiltModule& module, std::chrono::nanoseconds took);
   Result<bool> hear();
 
@@ -52,6 +55,8 @@ class LabWatch {
   Interrupt& interrupt_;
   std::optional<Json> before_;  // the summary that was shown last
   std::string before_name_;     // "mycc@3"
+  std::optional<LabPage> page_;
+  std::string said_;  // by the tools and the lab, since the save
   std::unique_ptr<Judge> judge_ = std::make_unique<Judge>();
 };
 

@@ -206,7 +206,9 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
     LKM_CHECK(replace_file(folder / "scenario.toml", lab::to_toml(*scenario)));
     LKM_CHECK(replace_file(folder / "kernel.log", log));
     const std::string command = fmt::format("lkm-run lab {}", (folder / "scenario.toml").string());
-    LKM_CHECK(replace_file(report, lab::html_report(*result, *scenario, summary, command)));
+    const Json data = lab::report_data(*result, *scenario, summary, command);
+    LKM_CHECK(replace_file(folder / "report.json", data.dump()));
+    LKM_CHECK(replace_file(report, lab::html_report(data)));
   }
   if (terminal.json()) {
     Json about = lab::about_json(*result, *scenario);

@@ -63,12 +63,17 @@ Result<int> run_lab(const Arguments& arguments, Terminal& terminal) {
     return kUsage;
   }
   LKM_TRY(auto interrupt, Interrupt::block());
-  LKM_TRY(auto watch, LabWatch::open(arguments.operand(0), arguments.value("lab"), terminal, interrupt));
+  LKM_TRY(auto watch, LabWatch::open(arguments.operand(0), arguments.value("lab"), arguments.has("open"),
+                                   terminal, interrupt));
   return watch.run();
 }
 
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
   if (arguments.has("lab")) return run_lab(arguments, terminal);
+  if (arguments.has("open")) {
+    terminal.error(Error({}, "--open needs --lab").with_hint("lkm-run watch DIR --lab dumbbell --open"));
+    return kUsage;
+  }
   LKM_TRY(const auto stack, state_folder(arguments));
   // Words with "=" are parameters, the others folders.
   std::vector<std::string> folders;
@@ -147,8 +152,9 @@ const Verb kWatch = {
         "and, where /proc and /sys are mounted, $LKM_RUN_MOUNT. A save while it runs kills it; then there is no "
         "verdict.\n\n"
         "With --lab nothing is swapped and no stack need be up: each build runs in a lab (lkm-run lab) of its own, and "
-        "its summary is shown beside that of the build before. `--lab dumbbell` runs one flow of the folder's name; "
-        "more words are options of the lab.\n\n"
+        "its summary is shown beside that of the build before. `--lab dumbbell` runs one flow of the folder's "
+        "name unless --cc is among the words; more words are options of the lab. With --open a page on this machine, "
+        "whose address is printed, shows each run over that of the build before, what the compiler says, and any two builds of this watch over each other.\n\n"
         "Before each swap a copy of the stack is taken, and kept for three seconds: if the stack dies or stalls "
         "in that time, it goes on in the copy, as it was before the swap.\n\n"
         "Sources that do not compile, or a module whose init fails, change nothing: the error is shown "
@@ -164,12 +170,13 @@ const Verb kWatch = {
                  .choices = {"keep", "reinit", "drain", "reset"}},
                 {.name = "no-snapshot", .help = "take no copy of the stack to go back to if it dies"},
                 {.name = "lab", .value = "SCENARIO", .help = "run each build in a lab instead, and compare"},
+                {.name = "open", .help = "with --lab: plots in the browser, at each save"},
                 {.name = "exec", .value = "CMD", .help = "a shell command after each swap; roll back if it fails"}},
     .examples = {{"lkm-run watch mycc", "until Ctrl-C"},
                  {"lkm-run watch mycc alpha=3", "with a module parameter at the first load"},
                  {"lkm-run watch mycc --exec ./check",
                   "keep only what passes a check of yours"},
-                 {"lkm-run watch mycc --lab 'dumbbell --cc mycc,cubic'", "a new experiment at each save"},
+                 {"lkm-run watch mycc --lab dumbbell --open", "a new experiment at each save"},
                  {"lkm-run watch --json mycc", "one object a save"}},
     .least = 1,
     .most = kAny,

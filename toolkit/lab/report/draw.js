@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+// Draws a run into a page: tables, and plots that share their time axis and their cursor. With another run to compare it
+// with, changes are in the tables and its lines behind the run's.
+"use strict";
+const lab = (() => {
+  const root = document.documentElement;
+  const make = (tag, text, parent, name) => {
+    const node = document.createElement(tag);
+    if (text !== undefined && text !== null) node.textContent = text;
+    if (name) node.className = name;
+    if (parent) parent.append(node);
+    return node;
+  };
+  const element = (id) => document.getElementById(id);
+  // Colours that also those who see red and green alike can tell apart (Okabe and Ito 2008).
+  const colours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a900", "#8a8f98"];
+  const colour = (i) => colours[i % colours.length];
+  const most = 12; // series a plot shows at once; more can be switched on in its legend
+  const number = (value, digits = 2) => value === null || value === undefined ? "–" : value.toFixed(digits);
+  const percent = (share) => share > 0 ? `${number(share * 100, share < 0.001 ? 3 : 2)} %` : "0";
+  const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+
+  // -- tables --
+  // A column: its heading, its value, how that is shown; and, for a measure, what a change of it is multiplied by.
+  const flowColumns = (timed) => [
+    ["goodput Mbit/s", (flow) => flow.goodput_bit_s / 1e6, number, 1],
+    ["second half", (flow) => flow.steady_bit_s / 1e6, number, 1],
+    ["retransmitted", (flow) => flow.lost ?? flow.retransmitted, percent, 100],
+    ["median RTT ms", (flow) => flow.srtt_ms, (value) => number(value, 1), 1],
+    ["mean cwnd", (flow) => flow.cwnd_segments, (value) => number(value, 1), 1],
+  ].concat(timed ? [
+    ["completed", (flow) => flow.completed, (value) => value ?? "–", 1],
+    ["p50 ms", (flow) => flow.latency_ms?.p50, number, 1],
+    ["p95 ms", (flow) => flow.latency_ms?.p95, number, 1],
+    ["p99 ms", (flow) => flow.latency_ms?.p99, number, 1],
+  ] : [], [["errors", (flow) => flow.failures ? `${flow.failures}: ${flow.error}` : "", (value) => value]]);
+  const queueColumns = [
+    ["utilisation", (queue) => queue.utilisation, percent, 100],
+    ["delay p50 ms", (queue) => queue.delay_ms.p50, number, 1],
+    ["p95 ms", (queue) => queue.delay_ms.p95, number, 1],
+    ["p99 ms", (queue) => queue.delay_ms.p99, number, 1],
+    ["dropped", (queue) => queue.dropped, (value) => value, 1],
+    ["of all", (queue) => queue.drop_share, percent],
+    ["marked", (queue) => queue.marked, (value) => value, 1],
+    ["of all", (queue) => queue.mark_share, percent],
+  ];
+  const change = (now, before, factor, parent) => {
+    if (factor === undefined || typeof now !== "number" || typeof before !== "number") return;
+    const text = number((now - before) * factor, Number.isInteger(now) && Number.isInteger(before) ? 0 : 2);
+    const same = !/[1-9]/.test(text); // what rounds to nothing is no change
+    make("span", same ? " (=)" : ` (${now > before ? "+" : ""}${text})`, parent, same ? "same" : "changed");
+  };
+  const table = (heading, first, columns, rows, before, parent) => {
+    make("h2", heading, parent);
+    const node = make("table", null, make("div", null, parent, "wide"));
+    const head = make("tr", null, make("thead", null, node));
+    make("th", first, head);
+    for (const [title] of columns) make("th", title, head);
+    const body = make("tbody", null, node);
+    rows.forEach((row, i) => {
+      const line = make("tr", null, body);
+      const name = make("td", null, line);
+      make("span", null, name, "swatch").style.background = colour(i);
+      name.append(row[first]);
+      const was = before?.find((other) => other[first] === row[first]);
+      for (const [, value, show, factor] of columns) {
+        const cell = make("td", show(value(row)), line);
+        if (was) change(value(row), value(was), factor, cell);
+      }
+    });
+  };
+  const tables = (run, before) => {
+    const summary = element("summary");
+    summary.replaceChildren();
+    const timed = run.summary.flows.some((flow) => flow.latency_ms);
+    table("Flows", "flow", flowColumns(timed), run.summary.flows, before?.summary.flows, summary);
+    table("Queues", "queue", queueColumns, run.summary.queues, before?.summary.queues, summary);
+    if (run.summary.fairness !== undefined) {
+      const converged = run.summary.convergence_s === undefined ? "the flows did not converge"
+        : `converged ${number(run.summary.convergence_s, 1)} s after the last one's start`;
+      const line = make("p", `Jain's index of fairness ${number(run.summary.fairness, 3)}`, summary);
+      if (before) change(run.summary.fairness, before.summary.fairness, 1, line);
+      line.append(`; ${converged}.`);
+    }
+    for (const event of run.about.events) {
+      make("p", `${number(event.time_s, 1)} s: ${event.what}${event.error ? `: ${event.error}` : ""}`, summary, event.error ? "error" : "");
+    }
+  };
+
+  // -- plots --
+  const drawn = [];
+  const sync = uPlot.sync("time");
+  let zooming = false;
+  let zoom = null; // the part of the time that is shown, when it is not all
+  const marks = (run) => (plot) => {
+    for (const event of run.about.events) {
+      const x = Math.round(plot.valToPos(event.time_s, "x", true));
+      if (x < plot.bbox.left || x > plot.bbox.left + plot.bbox.width) continue;
+      plot.ctx.save();
+      plot.ctx.strokeStyle = css("--dim");
+      plot.ctx.setLineDash([4, 4]);
+      plot.ctx.beginPath();
+      plot.ctx.moveTo(x, plot.bbox.top);
+      plot.ctx.lineTo(x, plot.bbox.top + plot.bbox.height);
+      plot.ctx.stroke();
+      plot.ctx.restore();
+    }
+  };
+  const zoomed = (last) => (plot, key) => {
+    if (key !== "x" || zooming) return;
+    zooming = true;
+    const { min, max } = plot.scales.x;
+    zoom = min > 0 || max < last ? { min, max } : null;
+    for (const other of drawn) if (other !== plot) other.setScale("x", { min, max });
+    zooming = false;
+  };
+  const width = () => Math.min(1180, element("plots").clientWidth);
+  const plots = (run, before, beforeName) => {
+    drawn.splice(0).forEach((plot) => plot.destroy());
+    const keep = zoom;
+    const axis = () => ({ stroke: css("--dim"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 } });
+    for (const chart of run.plots) {
+      const old = before?.plots.find((other) => other.title === chart.title)?.series ?? [];
+      const lines = chart.series.map((series) => ({ ...series, label: series.name }))
+        .concat(old.map((series) => ({ ...series, label: `${series.name} (${beforeName})`, old: true })));
+      const data = [run.time_s].concat(chart.series.map((series) => series.values));
+      const options = {
+        title: chart.title,
+        width: width(),
+        height: 240,
+        cursor: { sync: { key: sync.key } },
+        scales: { x: { time: false } },
+        axes: [{ ...axis(), label: "s", labelSize: 18 }, { ...axis(), label: chart.unit, size: 64 }],
+        series: [{ label: "s" }].concat(lines.map((line, i) => ({
+          label: line.label, stroke: colour(line.colour) + (line.old ? "80" : ""), width: line.old ? 1 : 1.5,
+          dash: line.dashed ? [5, 4] : undefined, spanGaps: false, show: line.old || i < most, points: { show: false },
+          value: (_, value) => value === null || value === undefined ? "–" : number(value, 3),
+        }))),
+        hooks: { draw: [marks(run)], setScale: [zoomed(run.time_s.at(-1))] },
+      };
+      const joined = old.length ? uPlot.join([data, [before.time_s].concat(old.map((series) => series.values))]) : data;
+      drawn.push(new uPlot(options, joined, element("plots")));
+    }
+    if (keep && drawn.length) drawn[0].setScale("x", keep);
+  };
+
+  // -- all --
+  let shown = null;
+  const draw = (run, before = null, beforeName = "") => {
+    shown = [run, before, beforeName];
+    element("title").textContent = run.about.title;
+    element("facts").textContent =
+      `Linux ${run.about.kernel}, ${run.about.duration_s} s in virtual time, seed ${run.about.seed}` +
+      (run.about.modules.length ? `, ${run.about.modules.join(", ")}` : "");
+    tables(run, before);
+    plots(run, before, beforeName);
+    const again = element("again");
+    again.replaceChildren();
+    make("h2", "Run it again", again);
+    make("pre", run.command, again);
+    make("p", "The same seed, kernel and modules give the same run, byte for byte. The scenario:", again);
+    make("pre", run.scenario, again);
+  };
+  root.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  element("theme").addEventListener("click", () => {
+    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+    if (shown) plots(...shown);
+  });
+  addEventListener("resize", () => drawn.forEach((plot) => plot.setSize({ width: width(), height: 240 })));
+  return { draw, make, element };
+})();
