@@ -31,7 +31,7 @@ TEST_F(AReport, HasEverythingInIt) {
   EXPECT_FALSE(std::regex_search(page, std::regex("(src|href)\\s*=")));
   EXPECT_EQ(page.find("@UPLOT"), std::string::npos);
   EXPECT_NE(page.find("const lab = "), std::string::npos);
-  EXPECT_NE(page.find("lab.draw("), std::string::npos);
+  EXPECT_NE(page.find("lab.draw(read("), std::string::npos);
   EXPECT_NE(page.find("var uPlot=function"), std::string::npos);
   EXPECT_NE(page.find("<title>&lt;/script>"), std::string::npos);
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/lab/in_child.hpp"
 
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstring>
 #include <type_traits>
-
-#include "toolkit/base/unique_fd.hpp"
 
 namespace lkm::lab {
 namespace {
@@ -179,33 +179,54 @@ Result<std::string> read_to_end(const UniqueFd& in) {
 
 }  // namespace
 
-Result<RunResult> run_in_child(const Scenario& scenario, const RunOptions& options) {
+Result<ChildRun> ChildRun::start(const Scenario& scenario, const RunOptions& options) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail(errno, "make a pipe");
   UniqueFd in(ends[0]), out(ends[1]);
+  const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) return fail(errno, "fork for a run");
   if (child == 0) {
     in.reset();
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(1);
     be_child(scenario, options, out);
   }
-  out.reset();
-  auto bytes = read_to_end(in);
-  in.reset();
+  return ChildRun(scenario.title, std::move(in), child);
+}
+
+ChildRun::~ChildRun() {
+  if (child_ < 0) return;
+  ::kill(child_, SIGKILL);
+  (void)reap();
+}
+
+int ChildRun::reap() {
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  while (::waitpid(child_, &status, 0) < 0 && errno == EINTR) {
   }
-  LKM_CHECK(bytes);
+  child_ = -1;
+  return status;
+}
+
+Result<RunResult> ChildRun::finish(const std::function<void(std::string_view)>& console) {
+  LKM_TRY(const std::string bytes, read_to_end(in_));
+  in_.reset();
+  const int status = reap();
   Outcome outcome;
-  Reader reader(*bytes);
+  Reader reader(bytes);
   reader(outcome);
   if (!reader.good())
-    return fail(ECHILD, "run of '{}': its process {} {}", scenario.title,
-                WIFSIGNALED(status) ? "died of signal" : "ended with",
+    return fail(ECHILD, "run of '{}': its process {} {}", title_, WIFSIGNALED(status) ? "died of signal" : "ended with",
                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-  if (options.console) options.console(outcome.log);
+  if (console) console(outcome.log);
   if (!outcome.failed) return std::move(outcome.result);
   return Failure(Error(std::error_code(outcome.code, std::generic_category()), outcome.what).with_hint(outcome.hint));
+}
+
+Result<RunResult> run_in_child(const Scenario& scenario, const RunOptions& options) {
+  LKM_TRY(ChildRun child, ChildRun::start(scenario, options));
+  return child.finish(options.console);
 }
 
 }  // namespace lkm::lab

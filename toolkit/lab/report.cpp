@@ -193,10 +193,13 @@ Json report_data(const RunResult& run, const Scenario& scenario, const Summary& 
           {"plots", plots_of(run)},             {"command", command},          {"scenario", to_toml(scenario)}};
 }
 
-std::string html_report(const Json& data) {
+std::string html_report(const Json& data) { return html_report(data, Json(), ""); }
+
+std::string html_report(const Json& data, const Json& before, const std::string& before_name) {
   return filled(kReportHtml, [&](std::string_view mark) -> std::string {
     if (mark == "TITLE") return for_html(data["about"]["title"]);
     if (mark == "RUN") return for_script(data);
+    if (mark == "BEFORE") return for_script({{"name", before_name}, {"run", before}});
     if (mark == "JS") return std::string(kReportJs);
     return common_part(mark);
   });

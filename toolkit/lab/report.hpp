@@ -15,6 +15,8 @@ namespace lkm::lab {
 nlohmann::json report_data(const RunResult& run, const Scenario& scenario, const Summary& summary,
                            const std::string& command);
 std::string html_report(const nlohmann::json& data);
+/// The run over another one, which has that name on the page.
+std::string html_report(const nlohmann::json& data, const nlohmann::json& before, const std::string& before_name);
 
 /// The page of a watch: it fetches "state" and "run/ID" and listens to "events", all beside it. state is
 /// {"kind":"building|ready|failed","status":TEXT,"errors":TEXT,"runs":[{"id":1,"name":"mycc@3","saved":"19:45:10"}]},

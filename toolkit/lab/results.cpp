@@ -137,6 +137,24 @@ void json_lines(std::string& text, const RunResult& run, const std::vector<Serie
   }
 }
 
+template <typename Series, typename Columns>
+std::optional<Difference> difference_at(const RunResult& one, const std::vector<Series>& all, const RunResult& other,
+                                        const std::vector<Series>& others, const Columns& columns, std::size_t i) {
+  for (std::size_t s = 0; s < std::min(all.size(), others.size()); ++s) {
+    const auto compare = [&](const std::string& column, std::string a, std::string b) -> std::optional<Difference> {
+      if (a == b) return std::nullopt;
+      return Difference{one.times[i], all[s].name, column, std::move(a), std::move(b)};
+    };
+    for (const auto& column : columns) {
+      if (auto found = compare(column.name, column.value(one, all[s], i), column.value(other, others[s], i))) return found;
+    }
+    for (const auto& name : variables_of(all[s])) {
+      if (auto found = compare(name, variable_at(all[s], name, i), variable_at(others[s], name, i))) return found;
+    }
+  }
+  return std::nullopt;
+}
+
 Json to_json(const Quantiles& quantiles) {
   return {{"p50", quantiles.p50}, {"p95", quantiles.p95}, {"p99", quantiles.p99}};
 }
@@ -154,6 +172,14 @@ std::string samples_jsonl(const RunResult& run) {
     json_lines(text, run, run.queues, kQueueColumns, "queue", i);
   }
   return text;
+}
+
+std::optional<Difference> first_difference(const RunResult& one, const RunResult& other) {
+  for (std::size_t i = 0; i < std::min(one.times.size(), other.times.size()); ++i) {
+    if (auto found = difference_at(one, one.flows, other, other.flows, kFlowColumns, i)) return found;
+    if (auto found = difference_at(one, one.queues, other, other.queues, kQueueColumns, i)) return found;
+  }
+  return std::nullopt;
 }
 
 Json to_json(const Summary& summary) {

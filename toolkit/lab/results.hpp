@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "toolkit/lab/run.hpp"
@@ -19,6 +20,14 @@ std::string flows_csv(const RunResult& run);
 std::string queues_csv(const RunResult& run);
 /// The same two, as an object a line: {"v":1,"flow":"cubic","time_s":0.1,…}, {"v":1,"queue":…}.
 std::string samples_jsonl(const RunResult& run);
+
+/// Where two runs of the same flows and queues part: the first sample at which a number is another one.
+struct Difference {
+  nanoseconds at{};
+  std::string series, column;  ///< "cubic", "cwnd_segments"
+  std::string one, other;
+};
+std::optional<Difference> first_difference(const RunResult& one, const RunResult& other);
 
 nlohmann::json to_json(const Summary& summary);
 /// What the run was made from, with what it did at its events.
