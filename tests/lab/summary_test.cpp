@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <numeric>
+
+#include "toolkit/lab/measures.hpp"
 
 namespace lkm::lab {
 namespace {
@@ -25,6 +28,19 @@ TEST(Fairness, IsOneAmongEqualsAndTheShareOfOneWhoHasItAll) {
   EXPECT_DOUBLE_EQ(fairness({5, 5, 5}), 1);
   EXPECT_DOUBLE_EQ(fairness({7, 0, 0, 0}), 0.25);
   EXPECT_DOUBLE_EQ(fairness({0, 0}), 1);
+}
+
+TEST(AnEstimate, HasTheMarginOfStudent) {
+  const Estimate of = estimate({2, 4, 4, 4, 5, 5, 7, 9});
+  EXPECT_EQ(of.runs, 8u);
+  EXPECT_DOUBLE_EQ(of.mean, 5);
+  EXPECT_NEAR(of.deviation, 2.13809, 1e-5);
+  EXPECT_NEAR(of.margin, 2.365 * 2.13809 / std::sqrt(8), 1e-4);
+  EXPECT_TRUE(std::isinf(estimate({3}).margin));
+  // 30 degrees of freedom: 2.0423.
+  std::vector<double> many(31, 0);
+  many[0] = 31;
+  EXPECT_NEAR(estimate(many).margin, 2.0423 * estimate(many).deviation / std::sqrt(31), 1e-3);
 }
 
 /// Two bulk flows; the second begins at 10 s and has the same rate as the first from 20 s on.

@@ -6,6 +6,7 @@
 #include "tools/lkm-run/image.hpp"
 #include "tools/lkm-run/lab_output.hpp"
 #include "tools/lkm-run/lab_scenario.hpp"
+#include "tools/lkm-run/lab_sweep.hpp"
 #include "tools/lkm-run/module_source.hpp"
 #include "tools/lkm-run/verb.hpp"
 
@@ -128,6 +129,12 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
     terminal.error(Error({}, fmt::format("--{} needs --{}", option, needed)).with_hint("lkm-run lab -h"));
     return true;
   };
+  if (arguments.operand(0) == "sweep") return lab_sweep(arguments, terminal);
+  if (arguments.operands().size() > 1) {
+    terminal.error(Error({}, fmt::format("one scenario at a time, not '{}' too", arguments.operand(1)))
+                       .with_hint("lkm-run lab sweep takes several"));
+    return kUsage;
+  }
   if (misused("pcap", "output") || misused("at", "swap")) return kUsage;
   auto scenario = scenario_of(arguments);
   if (!scenario) {
@@ -145,7 +152,7 @@ extern const Verb kLab;
 const Verb kLab = {
     .name = "lab",
     .summary = "run an experiment in virtual time",
-    .operands = "dumbbell|SCENARIO|FILE",
+    .operands = "dumbbell|SCENARIO|FILE|sweep SCENARIO,... OPTION=VALUE,...",
     .description =
         "Runs hosts, routers, links and flows in a stack of its own, in virtual time: as fast as the CPU "
         "allows, and with the same seed the same twice. Every segment crosses a bottleneck by itself.\n\n"
@@ -156,7 +163,11 @@ const Verb kLab = {
         "A control with a slash in it, ./mycc, is a folder: it is built, loaded and used by its name. With --output there "
         "are the samples as CSV and JSON lines, the scenario, and a report to look at in a browser.\n\n"
         "With --swap the scenario runs twice: as it is, and with another build of one of its modules swapped in at a "
-        "moment. Until then both are the same run; where they part is told, and the report shows one over the other.",
+        "moment. Until then both are the same run; where they part is told, and the report shows one over the other.\n\n"
+        "`sweep` runs the scenarios with each combination of the values, a run for each, as many at once as there are CPUs: "
+        "cc=cubic,bbr rate=10mbit,50mbit seed=1-5. A '+' stands for the comma within a value. In the folder --output there "
+        "are then all runs, and the means over the seeds with their intervals of 95% confidence, as CSV and as an SQLite "
+        "database. One that was interrupted or killed goes on where it was.",
     .options = {{.name = "cc", .value = "NAME[,NAME]", .help = "congestion controls, or folders of such (default: cubic)"},
                 {.name = "rate", .value = "RATE", .help = "of the bottleneck (default: 50mbit)"},
                 {.name = "rtt", .value = "TIME", .help = "round trip without queues (default: 40ms)"},
@@ -174,13 +185,14 @@ const Verb kLab = {
                 {.name = "at", .value = "TIME", .help = "with --swap: when (default: half-way)"},
                 {.name = "time", .value = "CLOCK", .help = "virtual, real", .choices = {"virtual", "real"}},
                 {.name = "pcap", .help = "with --output: a capture of each link that has a rate"},
+                {.name = "jobs", .value = "N", .help = "of a sweep: runs at once (default: CPUs)"},
                 {.name = "output", .letter = 'o', .value = "DIR", .help = "write samples and report there"}},
     .examples = {{"lkm-run lab dumbbell --cc ./mycc,cubic --rate 50mbit --rtt 40ms -o out", "yours against cubic"},
                  {"lkm-run lab incast --cc dctcp --json", "a ready scenario"},
                  {"lkm-run lab mine.toml --seed 7 -o out", "a scenario of your own"},
                  {"lkm-run lab dumbbell --cc ./mycc --swap ./new/mycc --at 20s -o out", "old and new from one state"}},
     .least = 1,
-    .most = 1,
+    .most = kAny,
     .complete = Operand::kFile,
     .run = run,
 };
