@@ -45,5 +45,10 @@ TEST(Error, WithoutACodeIsItsText) {
   EXPECT_EQ(Error({}, "nothing to build").message(), "nothing to build");
 }
 
+TEST(Error, OfSeveralLinesHasTheErrnosTextInTheFirst) {
+  const auto error = fail(EINVAL, "init of 'mycc'\n  mycc: no such table").value();
+  EXPECT_EQ(error.message(), "init of 'mycc': Invalid argument\n  mycc: no such table");
+}
+
 }  // namespace
 }  // namespace lkm

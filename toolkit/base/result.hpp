@@ -19,6 +19,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <system_error>
 #include <tl/expected.hpp>
@@ -36,9 +37,12 @@ class Error {
   /// What was tried, on which object: "open '/dev/net/tun'".
   [[nodiscard]] const std::string& what() const { return what_; }
   [[nodiscard]] const std::string& hint() const { return hint_; }
-  /// "open '/dev/net/tun': Permission denied"
+  /// "open '/dev/net/tun': Permission denied". Of several lines (kernel log below what failed) the first gets the
+  /// errno's text.
   [[nodiscard]] std::string message() const {
-    return code_ ? fmt::format("{}: {}", what_, code_.message()) : what_;
+    if (!code_) return what_;
+    const auto first = std::min(what_.find('\n'), what_.size());
+    return fmt::format("{}: {}{}", what_.substr(0, first), code_.message(), what_.substr(first));
   }
 
   /// Adds the next command to type.
