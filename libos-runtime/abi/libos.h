@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 6
+#define LIBOS_ABI_VERSION 7
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -92,6 +92,8 @@ struct libos_host {
 	/* [fiber] A call stack of `size` bytes with a guard page below it; NULL when out of memory. */
 	void *(*stack_alloc)(size_t size);
 	void (*stack_free)(void *stack, size_t size);
+	/* [fiber] Nobody needs what these pages of the pool hold any more; NULL: the host does not ask. */
+	void (*pages_unused)(void *start, size_t len);
 	void *(*memcpy)(void *to, const void *from, size_t len);
 	void *(*memmove)(void *to, const void *from, size_t len);
 	void *(*memset)(void *to, int byte, size_t len);

@@ -5,6 +5,7 @@
 #include <link.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -91,6 +92,9 @@ struct Runtime::Callbacks {
 
   static void* stack_alloc(std::size_t size) noexcept { return g_runtime->stacks_.allocate(size); }
   static void stack_free(void* stack, std::size_t) noexcept { g_runtime->stacks_.free(stack); }
+  static void pages_unused(void* start, std::size_t len) noexcept {
+    (void)::madvise(start, len, MADV_DONTNEED);  // a failure costs memory only
+  }
   static void random(void* to, std::size_t len) noexcept { g_runtime->random_.fill(to, len); }
 
   static void task_exit(void* cookie, int died) noexcept {
@@ -184,6 +188,7 @@ Result<void> Runtime::run(std::function<void()> init) {
                      .irq = Callbacks::irq,
                      .stack_alloc = Callbacks::stack_alloc,
                      .stack_free = Callbacks::stack_free,
+                     .pages_unused = clock_.is_virtual() ? nullptr : Callbacks::pages_unused,
                      .memcpy = std::memcpy,
                      .memmove = std::memmove,
                      .memset = std::memset,

@@ -134,6 +134,21 @@ TEST_F(BootOfAStack, LeavesAnIdleStackWithoutCostInCpuAndMemory) {
   });
 }
 
+TEST_F(BootOfAStack, GivesMemoryThatIsFreeAgainBackToTheHost) {
+  run([](Stack& stack) {
+    const auto before = resident_bytes();
+    constexpr std::size_t kSize = std::size_t{64} << 20;
+    ASSERT_EQ(stack.syscall(SYS_mknod, "/large", S_IFREG | 0600, 0), 0);
+    ASSERT_TRUE(stack.write_file("/large", std::string(kSize, 'x')));
+    ASSERT_GT(resident_bytes(), before + kSize);
+    ASSERT_EQ(stack.syscall(SYS_unlink, "/large"), 0);
+    const auto deadline = stack.now() + 20s;
+    while (resident_bytes() > before + kSize / 4 && stack.now() < deadline) stack.sleep_for(50ms);
+    EXPECT_LT(resident_bytes(), before + kSize / 4);
+    expect_serves(stack);
+  });
+}
+
 TEST_F(BootOfAStack, LeavesAnIdleEmbeddedStackWithoutCostInCpu) {
   embed([](Stack& stack) {
     EXPECT_GT(stack.syscall(SYS_getpid), 0);

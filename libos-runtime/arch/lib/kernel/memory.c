@@ -4,6 +4,8 @@
 #include <linux/init.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
+#include <linux/page_reporting.h>
+#include <linux/scatterlist.h>
 #include <asm/page.h>
 #include <asm/pgtable.h>
 #include <asm/sections.h>
@@ -34,6 +36,37 @@ void __init mem_init(void)
 {
 	memblock_free_all();
 }
+
+#ifdef CONFIG_PAGE_REPORTING
+/*
+ * Pages that stay free go back to the host, which gives zeroed ones when they are touched again. Blocks
+ * of 32 KiB and more, two seconds after they were freed, see mm/page_reporting.c.
+ */
+static int report_unused(struct page_reporting_dev_info *dev, struct scatterlist *blocks,
+			 unsigned int n)
+{
+	struct scatterlist *block;
+	unsigned int i;
+
+	for_each_sg(blocks, block, n, i)
+		libos_host->pages_unused(sg_virt(block), block->length);
+	return 0;
+}
+
+static struct page_reporting_dev_info unused_pages = {
+	.report = report_unused,
+	.order = PAGE_ALLOC_COSTLY_ORDER,
+};
+
+static int __init report_unused_pages(void)
+{
+	/* Poisoned pages must keep their content while they are free. */
+	if (!libos_host->pages_unused || page_poisoning_enabled_static())
+		return 0;
+	return page_reporting_register(&unused_pages);
+}
+late_initcall(report_unused_pages);
+#endif
 
 /* Executable memory is the dynamic linker's affair; data ranges of the pool are as good as any. */
 struct execmem_info __init *execmem_arch_setup(void)
