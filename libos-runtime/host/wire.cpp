@@ -13,39 +13,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "libos-runtime/host/frames.hpp"
+
 namespace lkm {
-namespace {
-
-// The layout of struct virtio_net_hdr, which tap devices read and write before each frame.
-static_assert(sizeof(libos_frame_meta) == 10);
-static_assert(sizeof(libos_iov) == sizeof(iovec));
-
-/// Metadata and frame as one gather list. A frame has at most 18 pieces (MAX_SKB_FRAGS and the head).
-int gather(const libos_frame_meta& meta, std::span<const libos_iov> frame,
-           std::array<iovec, 24>& pieces) {
-  if (frame.size() + 1 > pieces.size()) return -E2BIG;
-  pieces[0] = {const_cast<libos_frame_meta*>(&meta), sizeof(meta)};
-  for (std::size_t i = 0; i < frame.size(); ++i) pieces[i + 1] = {frame[i].base, frame[i].len};
-  return int(frame.size() + 1);
-}
-
-std::array<iovec, 2> scatter(libos_frame_meta& meta, std::span<std::byte> frame) {
-  return {iovec{&meta, sizeof(meta)}, iovec{frame.data(), frame.size()}};
-}
-
-/// Wire::receive() by a call that reads metadata and frame. What is too short to have any is no frame.
-template <typename Read>
-long read_frame(Read read) {
-  constexpr auto kMeta = ssize_t(sizeof(libos_frame_meta));
-  for (;;) {
-    const ssize_t n = read();
-    if (n > kMeta) return n - kMeta;
-    if (n == 0) return -EPIPE;  // the other end is gone
-    if (n < 0 && errno != EINTR) return errno == EAGAIN ? 0 : -errno;
-  }
-}
-
-}  // namespace
 
 Result<std::unique_ptr<TapWire>> TapWire::open(const std::string& name) {
   if (name.empty() || name.size() >= IFNAMSIZ) return fail(EINVAL, "tap '{}'", name);
@@ -153,14 +123,7 @@ bool SocketWire::replug() {
 std::string SocketWire::describe() const { return path_.empty() ? "cable" : "cable " + path_; }
 
 int SocketWire::send(const libos_frame_meta& meta, std::span<const libos_iov> frame) {
-  if (!fd_) return -ENOTCONN;
-  std::array<iovec, 24> pieces;
-  const int n = gather(meta, frame, pieces);
-  if (n < 0) return n;
-  msghdr message{};
-  message.msg_iov = pieces.data();
-  message.msg_iovlen = std::size_t(n);
-  return ::sendmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+  return fd_ ? send_frame(fd_.get(), meta, frame) : -ENOTCONN;
 }
 
 long SocketWire::receive(libos_frame_meta& meta, std::span<std::byte> frame) {

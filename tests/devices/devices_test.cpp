@@ -4,6 +4,7 @@
 // stacks in two processes. Everything that boots a stack is a child process, since a process has one.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/ip_icmp.h>
@@ -21,8 +22,8 @@
 #include <thread>
 #include <vector>
 
+#include "libos-runtime/host/packet_wire.hpp"
 #include "libos-runtime/host/stack.hpp"
-#include "libos-runtime/host/wire.hpp"
 #include "toolkit/base/temp_dir.hpp"
 #include "toolkit/net/rtnl.hpp"
 
@@ -578,6 +579,106 @@ TEST_F(Devices, TapThatTheHostDeletesTakesTheCarrierAway) {
                   if (!delete_link("tap0")) return complain("the host keeps its tap");
                   return carrier_becomes(stack, 0) ? 0 : 1;
                 });
+}
+
+bool host(const std::string& command) { return std::system(command.c_str()) == 0; }
+
+/// In a host netns of its own, with a pair v0, v1: v1 has 10.9.1.1. 77 without the rights.
+int with_veth(const std::function<int()>& body) {
+  if (::unshare(CLONE_NEWNET) != 0) return 77;
+  if (!host("ip link add v0 type veth peer name v1 && ip addr add 10.9.1.1/24 dev v1 && "
+            "ip link set v0 up && ip link set v1 up"))
+    return complain("no veth");
+  return body();
+}
+
+void expect_with_veth(const std::function<int()>& body) {
+  const int status = status_of(in_child([&] { return with_veth(body); }));
+  if (status == 77) GTEST_SKIP() << "no rights to make a network namespace";
+  EXPECT_EQ(status, 0);
+}
+
+/// The stack's eth0 is a packet socket on v0 and has 10.9.1.2.
+void expect_on_packet(const std::function<int()>& other, const std::function<int(Stack&)>& body) {
+  expect_with_veth([&] {
+    const pid_t pid = in_child(other);
+    const int status = with_device(
+        []() -> Result<std::unique_ptr<Wire>> { return PacketWire::open("v0"); }, "10.9.1.2/24", body);
+    return status != 0 ? status : status_of(pid);
+  });
+}
+
+TEST_F(Devices, PacketSocketCarriesBytesBothWaysBetweenStackAndHost) {
+  expect_on_packet([] { return exchange(host_calls(), true, nullptr); },
+                   [](Stack& stack) {
+                     if (const int status = exchange(stack_calls(stack), false, "10.9.1.1"); status != 0) return status;
+                     // Frames of many segments went both ways.
+                     for (const char* counter : {"rx_packets", "tx_packets"}) {
+                       const auto frames = counted(stack, counter);
+                       if (frames > kBytes / 4000) return complain(std::to_string(frames) + " " + counter);
+                     }
+                     return 0;
+                   });
+}
+
+TEST_F(Devices, PacketSocketLetsTheHostPingAndConnectToTheStack) {
+  expect_on_packet(
+      [] {
+        if (const int status = ping("10.9.1.2"); status != 0) return status;
+        return exchange(host_calls(), false, "10.9.1.2");
+      },
+      serve);
+}
+
+TEST_F(Devices, PacketSocketGoesOnAfterTheInterfaceWasDown) {
+  expect_on_packet([] { return exchange(host_calls(), true, nullptr); },
+                   [](Stack& stack) {
+                     if (!host("ip link set v0 down")) return 1;
+                     stack.sleep_for(10ms);
+                     if (!host("ip link set v0 up")) return 1;
+                     return exchange(stack_calls(stack), false, "10.9.1.1");
+                   });
+}
+
+TEST_F(Devices, PacketSocketOfAnInterfaceThatIsDeletedTakesTheCarrierAway) {
+  expect_on_packet([] { return 0; },
+                   [](Stack& stack) {
+                     if (!carrier_becomes(stack, 1) || !host("ip link del v0")) return 1;
+                     return carrier_becomes(stack, 0) ? 0 : 1;
+                   });
+}
+
+TEST_F(Devices, PacketSocketGivesVlanTagsWithTheFrame) {
+  expect_with_veth([] {
+    auto wire = PacketWire::open("v0");
+    if (!wire) return complain(wire.error().message());
+    const UniqueFd other(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+    sockaddr_ll to{};
+    to.sll_family = AF_PACKET;
+    to.sll_ifindex = int(::if_nametoindex("v1"));
+    unsigned char sent[60] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0, 7, 0x88, 0xb5, 'd', 'a', 't', 'a'};
+    if (::sendto(other.get(), sent, sizeof(sent), 0, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) < 0)
+      return complain("send a frame");
+    libos_frame_meta meta{};
+    std::vector<std::byte> frame(65536);
+    for (long length = 1; length > 0;) {
+      length = (*wire)->receive(meta, frame);  // others, of the host's IPv6, may come before
+      if (length == long(sizeof(sent)) && std::memcmp(frame.data(), sent, sizeof(sent)) == 0) return 0;
+    }
+    return complain("no frame with its tag");
+  });
+}
+
+TEST_F(Devices, PacketSocketThatCannotBeHadSaysWhy) {
+  expect_with_veth([] {
+    const auto refused = [](const char* interface, int error) {
+      const auto wire = PacketWire::open(interface);
+      if (wire || wire.error().errno_value() != error || wire.error().hint().empty())
+        return complain(wire ? "it was opened" : wire.error().message());
+      return 0;
+    };
+    return refused("nonesuch", ENODEV) + refused("lo", EMEDIUMTYPE) + refused("a-name-that-is-too-long", EINVAL);
+  });
 }
 
 TEST_F(Devices, IsRemovedUnderTraffic) {

@@ -37,10 +37,10 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   Json params = Json::object();
   if (what != "ls") params["name"] = operands[1];
   if (what == "add") {
-    if (arguments.has("tap") == arguments.has("cable")) {
-      return refuse(terminal, "'device add' needs one of --tap and --cable");
+    if (arguments.has("tap") + arguments.has("cable") + arguments.has("packet") != 1) {
+      return refuse(terminal, "'device add' needs one of --tap, --packet and --cable");
     }
-    for (const char* name : {"tap", "netns", "address", "gateway"}) {
+    for (const char* name : {"tap", "packet", "netns", "address", "gateway"}) {
       if (arguments.has(name)) params[name] = arguments.value(name);
     }
     // The stack process has a working folder of its own.
@@ -77,16 +77,20 @@ const Verb kDevice = {
         "With --tap the wire is a tap device of the host: the stack and the host see each other as two "
         "machines on one Ethernet. That needs CAP_NET_ADMIN, or a tap that somebody with it has made "
         "for the user.\n\n"
+        "With --packet the stack shares an Ethernet interface that the host has, a veth or a card: its device has an "
+        "address of its own there. That needs CAP_NET_RAW.\n\n"
         "With --cable the wire goes to another stack that is given the same PATH, which takes no "
         "rights: the first end waits at the path, the second connects. When one stack ends, the other "
         "sees its carrier go, and waits there for the next.",
     .options = {{.name = "tap", .value = "TAP", .help = "the host's name of a tap device"},
+                {.name = "packet", .value = "INTERFACE", .help = "an interface of the host to share"},
                 {.name = "cable", .value = "PATH", .help = "where two stacks meet: a socket"},
                 {.name = "netns", .value = "NETNS", .help = "of the stack (default: the first one)"},
                 {.name = "address", .value = "ADDRESS/LENGTH", .help = "as in 10.0.0.2/24"},
                 {.name = "gateway", .value = "ADDRESS", .help = "for all that is not near"},
                 {.name = "mtu", .value = "BYTES", .help = "default: 1500"}},
     .examples = {{"lkm-run device add eth0 --tap tap0 --address 10.0.0.2/24", "a wire to the host"},
+                 {"lkm-run device add eth0 --packet veth0 --address 10.0.0.2/24", "a place on the host's Ethernet"},
                  {"lkm-run device add eth0 --cable /tmp/cable --address 10.0.0.1/24",
                   "one end; the other likewise"},
                  {"lkm-run device", "list them"}},
