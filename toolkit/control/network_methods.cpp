@@ -5,9 +5,10 @@
 #include <chrono>
 #include <map>
 
-#include "libos-runtime/host/wire.hpp"
+#include "libos-runtime/host/packet_wire.hpp"
 #include "toolkit/flow/flows.hpp"
 #include "toolkit/flow/json.hpp"
+#include "toolkit/net/capture.hpp"
 #include "toolkit/net/json.hpp"
 #include "toolkit/net/links.hpp"
 #include "toolkit/net/rtnl.hpp"
@@ -64,8 +65,9 @@ void add_links(Server& server, Stack& stack) {
 
 // What a device was asked to be, by its name. Stack knows the rest.
 struct DeviceSpec {
-  std::string tap;
+  std::string tap;     // one of these three
   std::string cable;
+  std::string packet;
   std::string netns;
   std::string address;
   std::string gateway;
@@ -79,18 +81,21 @@ Result<DeviceSpec> device_spec_from_json(const Json& object, std::string& name) 
   LKM_CHECK(reader.get("name", name));
   LKM_CHECK(reader.get("tap", spec.tap));
   LKM_CHECK(reader.get("cable", spec.cable));
+  LKM_CHECK(reader.get("packet", spec.packet));
   LKM_CHECK(reader.get("netns", spec.netns));
   LKM_CHECK(reader.get("address", spec.address));
   LKM_CHECK(reader.get("gateway", spec.gateway));
   LKM_CHECK(reader.get("mtu", spec.mtu, UINT16_MAX));
   LKM_CHECK(reader.done());
-  if (spec.tap.empty() == spec.cable.empty()) return fail(EINVAL, "device: either 'tap' or 'cable'");
+  if (!spec.tap.empty() + !spec.cable.empty() + !spec.packet.empty() != 1)
+    return fail(EINVAL, "device: one of 'tap', 'cable' and 'packet'");
   return spec;
 }
 
 Result<std::unique_ptr<Wire>> open_wire(const DeviceSpec& spec) {
-  if (spec.tap.empty()) return SocketWire::at(spec.cable);
-  return TapWire::open(spec.tap);
+  if (!spec.tap.empty()) return TapWire::open(spec.tap);
+  if (!spec.packet.empty()) return PacketWire::open(spec.packet);
+  return SocketWire::at(spec.cable);
 }
 
 Result<void> configure(Stack& stack, const std::string& name, const DeviceSpec& spec) {
@@ -177,12 +182,54 @@ void add_flows(Server& server, Stack& stack) {
   });
 }
 
+/// All of it, waiting while a pipe is full. EINTR when the client went meanwhile.
+Result<void> write_whole(Stack& stack, Call& call, const UniqueFd& fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd.get(), bytes.data(), bytes.size());
+    if (n < 0 && errno != EAGAIN && errno != EINTR) return fail(errno, "write the capture");
+    if (n > 0) bytes.remove_prefix(std::size_t(n));
+    if (n < 0 && call.gone()) return fail(EINTR, "write the capture");
+    if (n < 0) stack.sleep_for(std::chrono::milliseconds(1));
+  }
+  return {};
+}
+
+// The stack writes the file, so that packets need not pass the control socket. "file" may be a pipe of the client's.
+void add_capture(Server& server, Stack& stack) {
+  server.add("capture", [&stack](Call& call) -> Result<Json> {
+    LKM_TRY(const auto device, string_param(call.params(), "device"));
+    LKM_TRY(const auto netns, string_param(call.params(), "netns"));
+    LKM_TRY(const auto file, string_param(call.params(), "file"));
+    LKM_TRY(const auto snap, integer_param(call.params(), "snap", 0));
+    LKM_TRY(const auto count, integer_param(call.params(), "count", 0));
+    if (snap <= 0 || snap > 262144 || count < 0) return fail(EINVAL, "capture: 'snap' {}, 'count' {}", snap, count);
+    LKM_TRY(Rtnl net, Rtnl::open(stack, netns));
+    LKM_TRY(const unsigned link, net.link_index(device));
+    LKM_TRY(const auto fd, UniqueFd::open(file, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644));
+    LKM_TRY(const auto capture, Capture::start(stack, netns, link, std::size_t(snap)));
+    const auto packets = [&] { return Json{{"packets", capture->packets()}}; };
+    do {
+      LKM_CHECK(write_whole(stack, call, fd, capture->take()));
+      LKM_CHECK(call.event({{"capture", packets()}}));
+      const auto waited = capture->wait();
+      const auto wanted = count == 0 ? UINT64_MAX : std::uint64_t(count) - capture->packets();
+      LKM_CHECK(capture->drain(wanted));  // also what came before the client went
+      if (waited) continue;
+      LKM_CHECK(write_whole(stack, call, fd, capture->take()));
+      return Failure(waited.error());
+    } while (count == 0 || capture->packets() < std::uint64_t(count));
+    LKM_CHECK(write_whole(stack, call, fd, capture->take()));
+    return packets();
+  });
+}
+
 }  // namespace
 
 void add_network_methods(Server& server, Stack& stack) {
   add_links(server, stack);
   add_devices(server, stack);
   add_flows(server, stack);
+  add_capture(server, stack);
 }
 
 }  // namespace lkm::control

@@ -9,11 +9,11 @@
 #include <map>
 
 #include "libos-runtime/host/clock.hpp"
-#include "toolkit/lab/capture.hpp"
 #include "toolkit/lab/network.hpp"
 #include "toolkit/lab/opportunities.hpp"
 #include "toolkit/lab/traffic.hpp"
 #include "toolkit/lab/variables.hpp"
+#include "toolkit/net/capture.hpp"
 #include "toolkit/net/units.hpp"
 
 namespace lkm::lab {
@@ -22,6 +22,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr unsigned kSamplesBetweenProgress = 64;
+/// Of a captured packet: Ethernet, IPv4 and TCP with all options are 134 bytes at most.
+constexpr std::size_t kHeaders = 128;
 constexpr nanoseconds kDrain = 100ms;  // between two looks at a capture
 constexpr std::uint64_t kNoPacing = UINT64_MAX;
 
@@ -93,7 +95,7 @@ Result<RunResult> Run::go() {
 
   for (const LinkSpec& link : scenario_.links) {
     if (!options_.capture || !link.has_queue()) continue;
-    LKM_TRY(captures_[link.name()], Capture::start(stack_, link.a, network_->device(link.name())));
+    LKM_TRY(captures_[link.name()], Capture::start(stack_, link.a, network_->device(link.name()), kHeaders));
   }
   const std::uint64_t began_ns = host_ns();
   traffic_.emplace(stack_, *network_, scenario_);

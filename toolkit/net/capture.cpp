@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "toolkit/lab/capture.hpp"
+#include "toolkit/net/capture.hpp"
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
-namespace lkm::lab {
+namespace lkm {
 namespace {
-
-constexpr std::size_t kKept = 128;  // bytes of a packet: Ethernet, IPv4 and TCP with all options are 134 at most
 
 // The file format: draft-ietf-opsawg-pcap, with the magic number of nanosecond time stamps.
 struct FileHeader {
@@ -21,7 +20,7 @@ struct FileHeader {
   std::uint16_t major = 2, minor = 4;
   std::int32_t zone = 0;
   std::uint32_t accuracy = 0;
-  std::uint32_t snap = kKept;
+  std::uint32_t snap;
   std::uint32_t type = 1;  // LINKTYPE_ETHERNET
 };
 struct RecordHeader {
@@ -36,10 +35,11 @@ void append(std::string& file, const T& value) {
 
 }  // namespace
 
-Result<std::unique_ptr<Capture>> Capture::start(Stack& stack, const std::string& node, unsigned link) {
-  const std::string doing = fmt::format("capture in '{}'", node);
+Result<std::unique_ptr<Capture>> Capture::start(Stack& stack, const std::string& netns, unsigned link,
+                                                std::size_t snap) {
+  const std::string doing = fmt::format("capture in '{}'", netns);
   // Protocol 0: nothing comes in before it is bound to the device.
-  LKM_TRY(StackFd socket, socket_in(stack, node, AF_PACKET, SOCK_RAW, 0));
+  LKM_TRY(StackFd socket, socket_in(stack, netns, AF_PACKET, SOCK_RAW, 0));
   socket.set_option(SOL_SOCKET, SO_RCVBUFFORCE, kRoom);
   socket.set_option(SOL_SOCKET, SO_TIMESTAMPNS, int{1});
   sockaddr_ll address{};
@@ -48,16 +48,15 @@ Result<std::unique_ptr<Capture>> Capture::start(Stack& stack, const std::string&
   address.sll_ifindex = int(link);
   const long bound = socket.call(SYS_bind, &address, sizeof address);
   if (bound < 0) return fail(int(-bound), "{}", doing);
-  auto capture = std::make_unique<Capture>(std::move(socket));
-  append(capture->file_, FileHeader{});
+  auto capture = std::unique_ptr<Capture>(new Capture(std::move(socket), snap));
+  append(capture->file_, FileHeader{.snap = std::uint32_t(snap)});
   return capture;
 }
 
-Result<void> Capture::drain() {
-  std::array<char, kKept> frame;
+Result<void> Capture::drain(std::uint64_t most) {
   std::array<char, 128> control;
-  for (;;) {
-    iovec part{frame.data(), frame.size()};
+  for (; most > 0; --most) {
+    iovec part{frame_.data(), frame_.size()};
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -71,10 +70,11 @@ Result<void> Capture::drain() {
       if (one->cmsg_level == SOL_SOCKET && one->cmsg_type == SO_TIMESTAMPNS)
         std::memcpy(&at, CMSG_DATA(one), sizeof at);
     }
-    const auto kept = std::min(std::size_t(length), kKept);
+    const auto kept = std::min(std::size_t(length), frame_.size());
     append(file_, RecordHeader{std::uint32_t(at.tv_sec), std::uint32_t(at.tv_nsec), std::uint32_t(kept),
                                std::uint32_t(length)});
-    file_.append(frame.data(), kept);
+    file_.append(frame_.data(), kept);
+    ++packets_;
   }
   tpacket_stats stats{};
   socklen_t size = sizeof stats;
@@ -83,4 +83,15 @@ Result<void> Capture::drain() {
   return {};
 }
 
-}  // namespace lkm::lab
+Result<void> Capture::wait() {
+  pollfd waits{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+  const long n = socket_.stack().syscall(SYS_poll, &waits, 1, -1);
+  if (n < 0) return fail(int(-n), "capture");
+  if ((waits.revents & POLLERR) == 0) return {};
+  int error = 0;
+  socklen_t size = sizeof error;
+  socket_.call(SYS_getsockopt, SOL_SOCKET, SO_ERROR, &error, &size);
+  return fail(error, "capture");
+}
+
+}  // namespace lkm

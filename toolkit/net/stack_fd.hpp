@@ -32,6 +32,7 @@ class StackFd {
   ~StackFd() { reset(); }
 
   [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] Stack& stack() const { return *stack_; }
   explicit operator bool() const { return fd_ >= 0; }
   void reset() {
     if (fd_ >= 0) stack_->syscall(SYS_close, std::exchange(fd_, -1));

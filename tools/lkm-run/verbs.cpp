@@ -7,12 +7,12 @@ namespace lkm::cli {
 
 // One file in verbs/ for each.
 extern const Verb kDoctor, kUp, kDown, kLs, kNew, kBuild, kTest, kLoad, kUnload, kSwap, kWatch, kLog,
-    kSysctl, kNetns, kLink, kDevice, kExec, kShell, kFlow, kLab, kMount, kInfo, kCompletion, kHelp;
+    kSysctl, kNetns, kLink, kDevice, kCapture, kExec, kShell, kFlow, kLab, kMount, kInfo, kCompletion, kHelp;
 
 std::span<const Verb* const> all_verbs() {
   static const Verb* const verbs[] = {&kDoctor, &kUp,   &kDown,  &kLs,     &kNew,
                                       &kBuild,  &kTest, &kLoad, &kUnload, &kSwap,  &kWatch,
-                                      &kLog,    &kSysctl, &kNetns, &kLink, &kDevice, &kExec,
+                                      &kLog,    &kSysctl, &kNetns, &kLink, &kDevice, &kCapture, &kExec,
                                       &kShell,  &kFlow, &kLab,
                                       &kMount,  &kInfo, &kCompletion, &kHelp};
   return verbs;
