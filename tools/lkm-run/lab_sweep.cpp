@@ -11,11 +11,10 @@
 #include <map>
 #include <thread>
 
-#include "toolkit/base/child.hpp"
-#include "toolkit/lab/measures.hpp"
 #include "toolkit/net/units.hpp"
 #include "tools/lkm-run/image.hpp"
 #include "tools/lkm-run/interrupt.hpp"
+#include "tools/lkm-run/lab_command.hpp"
 #include "tools/lkm-run/lab_scenario.hpp"
 #include "tools/lkm-run/module_source.hpp"
 #include "tools/lkm-run/sweep_table.hpp"
@@ -148,11 +147,7 @@ Result<void> Sweep::plan() {
   if (runs > kMostRuns) return refuse(fmt::format("{} runs are too many", runs));
   for (std::uint64_t number = 0; number < runs; ++number) {
     Planned planned;
-    std::map<std::string, std::string> options;
-    for (const Option& option : find_verb("lab")->options) {
-      if (option.name != "output" && option.name != "jobs" && arguments_.has(option.name))
-        options[std::string(option.name)] = arguments_.value(option.name);
-    }
+    LabOptions options = lab_options(arguments_);
     std::uint64_t rest = number, of = runs;
     for (const Parameter& parameter : parameters_) {  // the last one changes fastest
       of /= parameter.values.size();
@@ -175,13 +170,7 @@ Result<void> Sweep::plan() {
     }
     options["cc"] = controls;
     options["module"] = modules;
-    planned.words = {planned.values[0]};
-    for (const auto& [name, value] : options) {
-      const auto& all = find_verb("lab")->options;
-      const bool flag = std::ranges::find(all, name, [](const Option& one) { return one.name; })->value.empty();
-      if (flag) planned.words.push_back("--" + name);
-      if (!flag && !value.empty()) planned.words.insert(planned.words.end(), {"--" + name, value});
-    }
+    planned.words = lab_words(planned.values[0], options);
     plan_.push_back(std::move(planned));
   }
   return {};
@@ -205,11 +194,7 @@ void Sweep::recall() {
 
 Result<void> Sweep::start_more() {
   while (!todo_.empty() && running_.size() < jobs_) {
-    std::vector<std::string> argv = {"/proc/self/exe", "lab"};
-    const Planned& planned = plan_[todo_.back()];
-    argv.insert(argv.end(), planned.words.begin(), planned.words.end());
-    argv.emplace_back("--json");
-    LKM_TRY(auto child, Child::spawn({.argv = argv, .out = Child::Output::kPipe}));
+    LKM_TRY(auto child, start_lab(plan_[todo_.back()].words));
     running_.push_back({todo_.back(), std::move(child), {}});
     todo_.pop_back();
   }
@@ -223,12 +208,8 @@ Result<void> Sweep::hear(Running& running, bool& ended) {
   ended = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
   if (!ended) return {};
   LKM_TRY(const ExitStatus status, running.child.wait());
-  const Json answer = Json::parse(running.out, nullptr, false);
-  if (status.success() && answer.is_object() && answer.contains("lab")) {
-    Json measures = Json::array();
-    for (const auto& [name, value] : lab::measures_of(answer["lab"]["summary"])) measures.push_back({name, value});
-    return keep(running.number, std::move(measures));
-  }
+  const auto measures = measures_in(running.out);
+  if (status.success() && measures) return keep(running.number, *measures);
   ++failed_;
   terminal_.error(Error({}, fmt::format("lkm-run lab {}: exit status {}", fmt::join(plan_[running.number].words, " "),
                                         status.code)));

@@ -4,6 +4,7 @@
 #include "toolkit/lab/in_child.hpp"
 #include "toolkit/net/units.hpp"
 #include "tools/lkm-run/image.hpp"
+#include "tools/lkm-run/lab_bisect.hpp"
 #include "tools/lkm-run/lab_output.hpp"
 #include "tools/lkm-run/lab_scenario.hpp"
 #include "tools/lkm-run/lab_sweep.hpp"
@@ -130,6 +131,7 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
     return true;
   };
   if (arguments.operand(0) == "sweep") return lab_sweep(arguments, terminal);
+  if (arguments.operand(0) == "bisect") return lab_bisect(arguments, terminal);
   if (arguments.operands().size() > 1) {
     terminal.error(Error({}, fmt::format("one scenario at a time, not '{}' too", arguments.operand(1)))
                        .with_hint("lkm-run lab sweep takes several"));
@@ -152,7 +154,7 @@ extern const Verb kLab;
 const Verb kLab = {
     .name = "lab",
     .summary = "run an experiment in virtual time",
-    .operands = "dumbbell|SCENARIO|FILE|sweep SCENARIO,... OPTION=VALUE,...",
+    .operands = "dumbbell|SCENARIO|FILE|sweep SCENARIO,... OPTION=VALUE,...|bisect SCENARIO BOUND [BUILD...]",
     .description =
         "Runs hosts, routers, links and flows in a stack of its own, in virtual time: as fast as the CPU "
         "allows, and with the same seed the same twice. Every segment crosses a bottleneck by itself.\n\n"
@@ -167,7 +169,10 @@ const Verb kLab = {
         "`sweep` runs the scenarios with each combination of the values, a run for each, as many at once as there are CPUs: "
         "cc=cubic,bbr rate=10mbit,50mbit seed=1-5. A '+' stands for the comma within a value. In the folder --output there "
         "are then all runs, and the means over the seeds with their intervals of 95% confidence, as CSV and as an SQLite "
-        "database. One that was interrupted or killed goes on where it was.",
+        "database. One that was interrupted or killed goes on where it was.\n\n"
+        "`bisect` looks for the first commit with which a measure is beyond a bound, 'mycc.goodput_bit_s >= 20e6', by git "
+        "bisect in a worktree of its own: between the commit --good, of which the bound holds, and --bad. What does not "
+        "build is skipped. With BUILDs, plugins or folders from old to new, it looks among them.",
     .options = {{.name = "cc", .value = "NAME[,NAME]", .help = "congestion controls, or folders of such (default: cubic)"},
                 {.name = "rate", .value = "RATE", .help = "of the bottleneck (default: 50mbit)"},
                 {.name = "rtt", .value = "TIME", .help = "round trip without queues (default: 40ms)"},
@@ -186,6 +191,8 @@ const Verb kLab = {
                 {.name = "time", .value = "CLOCK", .help = "virtual, real", .choices = {"virtual", "real"}},
                 {.name = "pcap", .help = "with --output: a capture of each link that has a rate"},
                 {.name = "jobs", .value = "N", .help = "of a sweep: runs at once (default: CPUs)"},
+                {.name = "good", .value = "COMMIT", .help = "of a bisect: the bound holds there"},
+                {.name = "bad", .value = "COMMIT", .help = "of a bisect: it does not (default: HEAD)"},
                 {.name = "output", .letter = 'o', .value = "DIR", .help = "write samples and report there"}},
     .examples = {{"lkm-run lab dumbbell --cc ./mycc,cubic --rate 50mbit --rtt 40ms -o out", "yours against cubic"},
                  {"lkm-run lab incast --cc dctcp --json", "a ready scenario"},
