@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// The lab: how fast simulated time passes. No peer is measured here; docs/lab.md has what is known of others.
+// The lab: how fast simulated time passes, against the same dumbbell in ns-3 with ns-3's own TCP.
 #include "bench/parts.hpp"
+#include "toolkit/base/child.hpp"
 #include "toolkit/lab/presets.hpp"
 #include "toolkit/lab/run.hpp"
 
@@ -10,16 +11,42 @@ namespace {
 
 using namespace std::chrono_literals;
 
+struct Ns3Run {
+  double wall, packets;  ///< seconds, and what left both ends of the bottleneck
+};
+
+/// The same in ns-3, on the same CPU. Nothing, where the benchmark was built without it.
+Result<std::optional<Ns3Run>> ns3_dumbbell(std::uint64_t mbit, unsigned flows, std::chrono::seconds duration) {
+  const auto program = std::filesystem::read_symlink("/proc/self/exe").replace_filename("lkm-bench-ns3");
+  if (!std::filesystem::exists(program)) return std::nullopt;
+  LKM_TRY(auto child, Child::spawn({.argv = {program, fmt::format("{}", mbit), fmt::format("{}", flows),
+                                             fmt::format("{}", duration.count())},
+                                    .out = Child::Output::kPipe}));
+  LKM_TRY(const auto said, child.read_all());
+  LKM_TRY(const auto status, child.wait());
+  const auto answer = nlohmann::json::parse(said, nullptr, false);
+  if (!status.success() || !answer.is_object()) return fail(EPROTO, "'{}' said '{}'", program.string(), said);
+  return Ns3Run{answer["wall_s"], answer["packets"]};
+}
+
 Result<Rows> dumbbell(const Options& options, std::uint64_t mbit, unsigned flows) {
   const auto duration = mbit >= 1000 ? 3s : 30s;
   LKM_TRY(const auto run, lab::run(lab::dumbbell({.flows = flows, .rate = mbit * 1'000'000, .duration = duration}),
                                    {.image = options.image}));
+  LKM_TRY(const auto peer, ns3_dumbbell(mbit, flows, duration));
   double packets = 0;
   for (const auto& queue : run.queues) packets += double(queue.samples.back().sent_packets);
   const double wall = std::chrono::duration<double>(run.wall).count();
   const std::string what = fmt::format("lab, {} Mbit/s dumbbell, {} flow{}", mbit, flows, flows == 1 ? "" : "s");
-  return Rows{{.name = what + ", a second of it", .unit = "ms", .ours = wall * 1e3 / double(duration.count()), .peer = {}},
-              {.name = what + ", packets through the bottleneck", .unit = "1/s", .ours = packets / wall, .peer = {}}};
+  Row time{.name = what + ", a second of it", .unit = "ms", .ours = wall * 1e3 / double(duration.count()), .peer = {}};
+  Row rate{.name = what + ", packets through the bottleneck", .unit = "1/s", .ours = packets / wall, .peer = {}};
+  if (peer) {
+    time.peer = rate.peer = "ns-3";
+    time.theirs = peer->wall * 1e3 / double(duration.count());
+    rate.theirs = peer->packets / peer->wall;
+    rate.floor = Floor{Floor::Of::kRatioAtLeast, 5};
+  }
+  return Rows{time, rate};
 }
 
 }  // namespace
