@@ -25,6 +25,14 @@ expect() {
 # says TEXT: $said must hold it.
 says() { [[ $said == *"$1"* ]] || fail "this should say '$1': $said"; }
 
+# prints REGEXP COMMAND...: whether a line of its output matches. Not by `COMMAND | grep -q`: that ends a command that
+# still has something to say, and then the pipe has failed.
+prints() {
+	local text
+	text=$("${@:2}" 2>&1) || return
+	grep -qe "$1" <<<"$text"
+}
+
 # until_true SECONDS COMMAND...
 until_true() {
 	local deadline=$((SECONDS + $1))

@@ -92,7 +92,7 @@ TEST(AScenarioInToml, NamesThePlaceOfAMistake) {
   EXPECT_EQ(complaint(kGood + "start = \"5\"\n").substr(0, 14), "lab.toml:7:9: ");
   EXPECT_EQ(complaint(kGood + "colour = \"red\"\n"), "lab.toml:7:1: a flow has no key 'colour'");
   EXPECT_EQ(complaint(kGood + "kind = \"bulky\"\n"),
-            "lab.toml:7:8: 'bulky' is no kind: bulk, requests, on-off, poisson, udp");
+            "lab.toml:7:8: 'bulky' is no kind: bulk, requests, on-off, poisson, udp, replay");
   EXPECT_EQ(complaint("seed = -1\n" + kGood), "lab.toml:1:8: 'seed' must be a whole number, not negative");
   EXPECT_EQ(complaint("seed = [\n").substr(0, 9), "lab.toml:");
   EXPECT_EQ(complaint(kGood + "[[link]]\na = \"x\"\n"), "lab.toml:7:1: a link needs 'b'");

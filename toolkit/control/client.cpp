@@ -60,7 +60,7 @@ Result<bool> Client::receive(int flags) {
       lines_.feed({chunk.data(), static_cast<std::size_t>(got)});
       return true;
     }
-    if (got == 0) {
+    if (got == 0 || errno == ECONNRESET) {  // reset: it was killed with a request unread
       return fail_hint(ECONNRESET, fmt::format("lkm-run log --name {}", name_),
                        "stack '{}' ended before it answered", name_);
     }

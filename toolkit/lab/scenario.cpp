@@ -46,6 +46,7 @@ Result<void> check(const FlowSpec& flow, const Scenario& scenario) {
   if (flow.start >= scenario.duration) return refuse("it starts after the end of the run");
   if (flow.stop != 0ns && flow.stop <= flow.start) return refuse("it stops before it starts");
   if (flow.kind == FlowKind::kOnOff && (flow.on <= 0ns || flow.off <= 0ns)) return refuse("it needs on and off");
+  if (flow.kind == FlowKind::kReplay && !flow.replay) return refuse("it needs a file with its messages");
   if (flow.kind == FlowKind::kPoisson && (flow.arrivals <= 0 || flow.bytes == 0))
     return refuse("it needs arrivals and bytes");
   if (flow.kind == FlowKind::kUdp && (flow.rate == 0 || flow.datagram == 0 || flow.datagram > 65507))

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "toolkit/base/result.hpp"
+#include "toolkit/lab/replay.hpp"
 #include "toolkit/lab/trace.hpp"
 
 namespace lkm::lab {
@@ -55,8 +56,8 @@ struct LinkSpec {
 
 /// What is sent. kBulk: as much as the path takes. kRequests: a request, its response, a pause, and again. kOnOff:
 /// bulk for `on`, silence for `off`. kPoisson: transfers of `bytes` on connections of their own, which arrive at
-/// `arrivals` a second. kUdp: datagrams at a constant rate.
-enum class FlowKind { kBulk, kRequests, kOnOff, kPoisson, kUdp };
+/// `arrivals` a second. kUdp: datagrams at a constant rate. kReplay: messages at their times, on one connection.
+enum class FlowKind { kBulk, kRequests, kOnOff, kPoisson, kUdp, kReplay };
 
 struct FlowSpec {
   enum class Sizes { kFixed, kExponential, kPareto };
@@ -77,6 +78,7 @@ struct FlowSpec {
   Sizes sizes = Sizes::kExponential;  ///< kPoisson; Pareto has the shape 1.5
   std::uint64_t rate = 0;          ///< kUdp: bit/s of payload
   std::uint64_t datagram = 1200;   ///< kUdp: bytes of payload
+  std::shared_ptr<const Replay> replay;  ///< kReplay
   std::string where;               ///< as of LinkSpec
 };
 

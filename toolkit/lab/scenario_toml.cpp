@@ -21,7 +21,8 @@ const std::vector<std::pair<std::string_view, FlowKind>> kKinds = {{"bulk", Flow
                                                                    {"requests", FlowKind::kRequests},
                                                                    {"on-off", FlowKind::kOnOff},
                                                                    {"poisson", FlowKind::kPoisson},
-                                                                   {"udp", FlowKind::kUdp}};
+                                                                   {"udp", FlowKind::kUdp},
+                                                                   {"replay", FlowKind::kReplay}};
 const std::vector<std::pair<std::string_view, FlowSpec::Sizes>> kSizes = {
     {"fixed", FlowSpec::Sizes::kFixed},
     {"exponential", FlowSpec::Sizes::kExponential},
@@ -161,16 +162,17 @@ Result<void> pair_up(const std::string& a, const std::string& b, const std::stri
   return {};
 }
 
-/// A trace of that key; `otherwise` when there is none.
-Result<std::shared_ptr<const Trace>> read_trace(Table& table, const char* key, const std::filesystem::path& folder,
-                                                std::shared_ptr<const Trace> otherwise) {
+/// What is in the file of that key, a Trace or a Replay; `otherwise` when there is none.
+template <typename What>
+Result<std::shared_ptr<const What>> read_named(Table& table, const char* key, const std::filesystem::path& folder,
+                                               std::shared_ptr<const What> otherwise = nullptr) {
   LKM_TRY(const toml::node* node, table.find(key));
   if (node == nullptr) return otherwise;
   std::string file;
   LKM_CHECK(table.get(key, file));
-  auto trace = Trace::read((folder / file).lexically_normal());
-  if (!trace) return table.refuse(node->source(), "{}", trace.error().message());
-  return std::make_shared<const Trace>(std::move(*trace));
+  auto what = What::read((folder / file).lexically_normal());
+  if (!what) return table.refuse(node->source(), "{}", what.error().message());
+  return std::make_shared<const What>(std::move(*what));
 }
 
 Result<void> read_link(Table table, Scenario& scenario, const std::filesystem::path& folder) {
@@ -179,8 +181,8 @@ Result<void> read_link(Table table, Scenario& scenario, const std::filesystem::p
   LKM_CHECK(table.get("a", link.a));
   LKM_CHECK(table.get("b", link.b));
   LKM_CHECK(table.get("rate", link.rate, parse_rate));
-  LKM_TRY(link.trace, read_trace(table, "trace", folder, nullptr));
-  LKM_TRY(link.trace_back, read_trace(table, "trace_back", folder, link.trace));
+  LKM_TRY(link.trace, read_named<Trace>(table, "trace", folder));
+  LKM_TRY(link.trace_back, read_named(table, "trace_back", folder, link.trace));
   LKM_CHECK(table.get("delay", link.delay, parse_duration));
   LKM_CHECK(table.get("jitter", link.jitter, parse_duration));
   LKM_CHECK(table.get("loss", link.loss, parse_fraction));
@@ -198,7 +200,7 @@ Result<void> read_link(Table table, Scenario& scenario, const std::filesystem::p
   });
 }
 
-Result<void> read_flow(Table table, Scenario& scenario) {
+Result<void> read_flow(Table table, Scenario& scenario, const std::filesystem::path& folder) {
   FlowSpec flow{.where = table.where()};
   for (const char* key : {"from", "to"}) LKM_CHECK(table.require(key));
   LKM_CHECK(table.get("name", flow.name));
@@ -220,6 +222,7 @@ Result<void> read_flow(Table table, Scenario& scenario) {
   LKM_CHECK(table.choose("sizes", flow.sizes, kSizes));
   LKM_CHECK(table.get("rate", flow.rate, parse_rate));
   LKM_CHECK(table.get("datagram", flow.datagram, parse_size));
+  LKM_TRY(flow.replay, read_named<Replay>(table, "file", folder));
   LKM_CHECK(table.done());
   return pair_up(flow.from, flow.to, flow.where, [&](const std::string& from, const std::string& to) {
     flow.from = from;
@@ -360,7 +363,7 @@ Result<Scenario> parse_scenario(std::string_view text, const std::string& shown,
       Table table(*one.as_table(), shown, fmt::format("a {}", kind));
       const std::string_view name(kind);
       LKM_CHECK(name == "link"     ? read_link(std::move(table), scenario, folder)
-                : name == "flow"   ? read_flow(std::move(table), scenario)
+                : name == "flow"   ? read_flow(std::move(table), scenario, folder)
                 : name == "module" ? read_module(std::move(table), scenario, folder)
                                    : read_event(std::move(table), scenario, folder));
     }
@@ -434,6 +437,7 @@ std::string to_toml(const Scenario& scenario) {
     if (flow.sizes != usual.sizes) lines.put("sizes", fmt::format("\"{}\"", name_of(flow.sizes, kSizes)));
     lines.quantity("rate", flow.rate, "bit");
     lines.quantity("datagram", flow.datagram, "B", usual.datagram);
+    if (flow.replay) lines.text("file", flow.replay->name);
   }
   for (const EventSpec& event : scenario.events) {
     text += "\n[[event]]\n";

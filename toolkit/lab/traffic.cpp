@@ -45,6 +45,8 @@ struct Traffic::Server {
   SocketAddress address;
   std::uint64_t seed = 0;
   std::map<std::uint16_t, StackTime> under_way;  // kPoisson: by the client's port, when it began
+  std::size_t messages = 0;                      // kReplay: that have arrived whole
+  std::uint64_t message_end = 0;                 // kReplay: of the next one, in bytes of the flow
 };
 
 Traffic::Traffic(Stack& stack, const Network& network, const Scenario& scenario)
@@ -161,11 +163,23 @@ void Traffic::receive_all(Server& server, const StackFd& socket) {
     if (got == -EINTR) continue;
     if (got <= 0) break;
     server.flow.bytes_received += std::uint64_t(got);
+    if (server.flow.spec->replay) note_messages(server);
   }
   const auto begun = server.under_way.find(peer.port());
   if (ending_ || begun == server.under_way.end()) return;
   server.flow.latencies.push_back(stack_.now() - begun->second);
   server.under_way.erase(begun);
+}
+
+// A message arrives late by the time from when it was due to be sent.
+void Traffic::note_messages(Server& server) {
+  LiveFlow& flow = server.flow;
+  const auto& messages = flow.spec->replay->messages;
+  while (server.messages < messages.size() &&
+         server.message_end + messages[server.messages].bytes <= flow.bytes_received) {
+    server.message_end += messages[server.messages].bytes;
+    flow.latencies.push_back(elapsed() - flow.start - messages[server.messages++].at);
+  }
 }
 
 void Traffic::serve_requests(Server& server, const StackFd& socket) {
@@ -217,6 +231,7 @@ void Traffic::send(Server& server) {
   if (flow.spec->kind == FlowKind::kBulk) send_bulk(flow);
   if (flow.spec->kind == FlowKind::kOnOff) send_on_off(flow);
   if (flow.spec->kind == FlowKind::kRequests) send_requests(flow);
+  if (flow.spec->kind == FlowKind::kReplay) send_messages(flow);
   finish(flow.socket);
   flow.socket.reset();
 }
@@ -268,6 +283,17 @@ void Traffic::send_on_off(LiveFlow& flow) {
     while (send_some(flow, flow.socket, out_.size(), std::min(at + spec.on, end_of(flow))) > 0) {
     }
     if (!flow.error.empty()) return;
+  }
+}
+
+void Traffic::send_messages(LiveFlow& flow) {
+  for (const Replay::Message& message : flow.spec->replay->messages) {
+    sleep_until(std::min(flow.start + message.at, end_of(flow)));
+    for (std::uint64_t left = message.bytes; left > 0;) {
+      const std::uint64_t sent = send_some(flow, flow.socket, left, end_of(flow));
+      if (sent == 0) return;
+      left -= sent;
+    }
   }
 }
 

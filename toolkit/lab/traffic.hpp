@@ -28,7 +28,8 @@ struct LiveFlow {
   std::uint64_t bytes_sent = 0;      ///< handed to the sender's socket
   std::uint64_t bytes_received = 0;  ///< by the receiver's program
   std::uint64_t datagrams_sent = 0, datagrams_received = 0;  ///< kUdp
-  /// kRequests: from the request to the whole response; kPoisson: from the connect() to the last byte.
+  /// kRequests: from the request to the whole response; kPoisson: from the connect() to the last byte;
+  /// kReplay: from the time of the message to its last byte.
   std::vector<nanoseconds> latencies;
   std::uint64_t failures = 0;  ///< connections that failed
   std::string error;           ///< of the last one
@@ -62,6 +63,7 @@ class Traffic {
 
   void accept_all(Server& server);
   void receive_all(Server& server, const StackFd& socket);
+  void note_messages(Server& server);
   void serve_requests(Server& server, const StackFd& socket);
   void receive_datagrams(Server& server);
 
@@ -69,6 +71,7 @@ class Traffic {
   Result<std::pair<StackFd, std::uint16_t>> connect(Server& server);
   void send_bulk(LiveFlow& flow);
   void send_on_off(LiveFlow& flow);
+  void send_messages(LiveFlow& flow);
   void send_requests(LiveFlow& flow);
   void send_arrivals(Server& server);
   void transfer(Server& server, std::uint64_t bytes);
