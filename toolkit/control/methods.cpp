@@ -117,6 +117,11 @@ void add_sysctl(Server& server, Stack& stack) {
     if (call.params().contains("value")) {
       LKM_TRY(const auto value, string_param(call.params(), "value"));
       LKM_CHECK(stack.sysctl(name, value));
+      auto now = stack.sysctl(name);
+      // vm.drop_caches and the like are for writing only.
+      const bool for_writing = !now && now.error().errno_value() == EACCES;
+      if (!now && !for_writing) return Failure(std::move(now).error());
+      return Json{{"name", name}, {"value", for_writing ? value : *now}};
     }
     LKM_TRY(const auto value, stack.sysctl(name));
     return Json{{"name", name}, {"value", value}};
