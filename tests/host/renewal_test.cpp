@@ -154,7 +154,7 @@ TEST_F(ARenewal, WaitsForATaskThatSleepsInTheOldCode) {
     ASSERT_TRUE(waiter);
     stack.sleep_for(2ms);
     auto ringer = stack.spawn("ringer", [&] {
-      stack.sleep_for(30ms);
+      stack.sleep_for(100ms);
       tell(stack, "ring");
     });
     const auto report = stack.swap(second);
