@@ -150,6 +150,32 @@ void add_devices(Server& server, Stack& stack) {
   });
 }
 
+void add_addresses(Server& server, Stack& stack) {
+  server.add("address.add", [&stack](Call& call) -> Result<Json> {
+    LKM_TRY(const auto netns, string_param(call.params(), "netns", ""));
+    LKM_TRY(const auto device, string_param(call.params(), "device"));
+    LKM_TRY(const auto text, string_param(call.params(), "address"));
+    LKM_TRY(const IpPrefix address, IpPrefix::parse(text));
+    LKM_TRY(Rtnl net, Rtnl::open(stack, netns));
+    LKM_CHECK(net.addr_add(device, address));
+    LKM_CHECK(net.link_up(device));
+    return Json::object();
+  });
+  server.add("route.add", [&stack](Call& call) -> Result<Json> {
+    LKM_TRY(const auto netns, string_param(call.params(), "netns", ""));
+    LKM_TRY(const auto to, string_param(call.params(), "to", ""));
+    LKM_TRY(const auto text, string_param(call.params(), "gateway"));
+    LKM_TRY(const IpPrefix gateway, IpPrefix::parse(text));
+    std::optional<IpPrefix> network;
+    if (!to.empty()) {
+      LKM_TRY(network, IpPrefix::parse(to));
+    }
+    LKM_TRY(Rtnl net, Rtnl::open(stack, netns));
+    LKM_CHECK(net.route_add(network, gateway));
+    return Json::object();
+  });
+}
+
 void add_flows(Server& server, Stack& stack) {
   const auto flows = std::make_shared<Flows>(stack);
   server.add("flow.start", [flows](Call& call) -> Result<Json> {
@@ -228,6 +254,7 @@ void add_capture(Server& server, Stack& stack) {
 void add_network_methods(Server& server, Stack& stack) {
   add_links(server, stack);
   add_devices(server, stack);
+  add_addresses(server, stack);
   add_flows(server, stack);
   add_capture(server, stack);
 }

@@ -5,9 +5,8 @@
 #include <charconv>
 #include <set>
 
-#include <toml++/toml.h>
-
 #include "toolkit/base/file.hpp"
+#include "toolkit/base/toml_table.hpp"
 #include "toolkit/net/units.hpp"
 
 namespace lkm::lab {
@@ -27,108 +26,6 @@ const std::vector<std::pair<std::string_view, FlowSpec::Sizes>> kSizes = {
     {"fixed", FlowSpec::Sizes::kFixed},
     {"exponential", FlowSpec::Sizes::kExponential},
     {"pareto", FlowSpec::Sizes::kPareto}};
-
-/// One table, key by key, each by the type of its target; then nothing may be left.
-class Table {
- public:
-  Table(const toml::table& table, std::string shown, std::string what)
-      : table_(table), shown_(std::move(shown)), what_(std::move(what)) {}
-
-  [[nodiscard]] std::string where() const { return at(table_.source()); }
-
-  template <typename... Args>
-  Failure refuse(const toml::source_region& place, fmt::format_string<Args...> format, Args&&... args) const {
-    return Failure(Error({}, fmt::format("{}: {}", at(place), fmt::format(format, std::forward<Args>(args)...))));
-  }
-
-  Result<const toml::node*> find(std::string_view key) {
-    known_.emplace_back(key);
-    return table_.get(key);
-  }
-  Result<void> get(std::string_view key, std::string& target) {
-    LKM_TRY(const toml::node* node, find(key));
-    if (node == nullptr) return {};
-    if (!node->is_string()) return refuse(node->source(), "'{}' must be text, in quotes", key);
-    target = **node->as_string();
-    return {};
-  }
-  Result<void> get(std::string_view key, bool& target) {
-    LKM_TRY(const toml::node* node, find(key));
-    if (node == nullptr) return {};
-    if (!node->is_boolean()) return refuse(node->source(), "'{}' must be true or false", key);
-    target = **node->as_boolean();
-    return {};
-  }
-  template <std::unsigned_integral T>
-  Result<void> get(std::string_view key, T& target) {
-    LKM_TRY(const toml::node* node, find(key));
-    if (node == nullptr) return {};
-    const auto* number = node->as_integer();
-    if (number == nullptr || **number < 0 || std::uint64_t(**number) > std::numeric_limits<T>::max())
-      return refuse(node->source(), "'{}' must be a whole number, not negative", key);
-    target = T(**number);
-    return {};
-  }
-  Result<void> get(std::string_view key, double& target) {
-    LKM_TRY(const toml::node* node, find(key));
-    if (node == nullptr) return {};
-    const auto number = node->value<double>();
-    if (!number || !node->is_number()) return refuse(node->source(), "'{}' must be a number", key);
-    target = *number;
-    return {};
-  }
-  /// A quantity with its unit.
-  template <typename T>
-  Result<void> get(std::string_view key, T& target, Result<T> (*parse)(std::string_view)) {
-    LKM_TRY(const toml::node* node, find(key));
-    if (node == nullptr) return {};
-    if (!node->is_string()) return refuse(node->source(), "'{}' must be text with a unit, in quotes", key);
-    auto value = parse(**node->as_string());
-    if (!value) return Failure(located(node->source(), std::move(value).error()));
-    target = *value;
-    return {};
-  }
-  template <typename T>
-  Result<void> choose(std::string_view key, T& target, const std::vector<std::pair<std::string_view, T>>& choices) {
-    LKM_TRY(const toml::node* node, find(key));
-    std::string word;
-    LKM_CHECK(get(key, word));
-    if (node == nullptr) return {};
-    std::string all;
-    for (const auto& [name, value] : choices) {
-      if (name == word) target = value;
-      if (name == word) return {};
-      all += fmt::format("{}{}", all.empty() ? "" : ", ", name);
-    }
-    return refuse(node->source(), "'{}' is no {}: {}", word, key, all);
-  }
-  Result<void> require(std::string_view key) const {
-    if (table_.contains(key)) return {};
-    return refuse(table_.source(), "{} needs '{}'", what_, key);
-  }
-  Result<void> done() const {
-    for (const auto& [key, value] : table_) {
-      if (std::ranges::find(known_, key.str()) != known_.end()) continue;
-      std::set<std::string> sorted(known_.begin(), known_.end());
-      return Failure(Error({}, fmt::format("{}: {} has no key '{}'", at(key.source()), what_, key.str()))
-                         .with_hint(fmt::format("its keys are {}", fmt::join(sorted, ", "))));
-    }
-    return {};
-  }
-
- private:
-  [[nodiscard]] std::string at(const toml::source_region& place) const {
-    return fmt::format("{}:{}:{}", shown_, place.begin.line, place.begin.column);
-  }
-  [[nodiscard]] Error located(const toml::source_region& place, Error error) const {
-    return Error({}, fmt::format("{}: {}", at(place), error.what())).with_hint(error.hint());
-  }
-
-  const toml::table& table_;
-  std::string shown_;
-  std::string what_;
-  std::vector<std::string> known_;
-};
 
 /// "s[1-3]" is s1, s2, s3.
 Result<std::vector<std::string>> expand(const std::string& name, const std::string& where) {
@@ -164,7 +61,7 @@ Result<void> pair_up(const std::string& a, const std::string& b, const std::stri
 
 /// What is in the file of that key, a Trace or a Replay; `otherwise` when there is none.
 template <typename What>
-Result<std::shared_ptr<const What>> read_named(Table& table, const char* key, const std::filesystem::path& folder,
+Result<std::shared_ptr<const What>> read_named(TomlTable& table, const char* key, const std::filesystem::path& folder,
                                                std::shared_ptr<const What> otherwise = nullptr) {
   LKM_TRY(const toml::node* node, table.find(key));
   if (node == nullptr) return otherwise;
@@ -175,7 +72,7 @@ Result<std::shared_ptr<const What>> read_named(Table& table, const char* key, co
   return std::make_shared<const What>(std::move(*what));
 }
 
-Result<void> read_link(Table table, Scenario& scenario, const std::filesystem::path& folder) {
+Result<void> read_link(TomlTable table, Scenario& scenario, const std::filesystem::path& folder) {
   LinkSpec link{.where = table.where()};
   for (const char* key : {"a", "b"}) LKM_CHECK(table.require(key));
   LKM_CHECK(table.get("a", link.a));
@@ -200,7 +97,7 @@ Result<void> read_link(Table table, Scenario& scenario, const std::filesystem::p
   });
 }
 
-Result<void> read_flow(Table table, Scenario& scenario, const std::filesystem::path& folder) {
+Result<void> read_flow(TomlTable table, Scenario& scenario, const std::filesystem::path& folder) {
   FlowSpec flow{.where = table.where()};
   for (const char* key : {"from", "to"}) LKM_CHECK(table.require(key));
   LKM_CHECK(table.get("name", flow.name));
@@ -236,7 +133,7 @@ std::string module_source(const std::string& given, const std::filesystem::path&
   return given.find('/') == std::string::npos ? given : (folder / given).lexically_normal().string();
 }
 
-Result<void> read_module(Table table, Scenario& scenario, const std::filesystem::path& folder) {
+Result<void> read_module(TomlTable table, Scenario& scenario, const std::filesystem::path& folder) {
   ModuleSpec module;
   LKM_CHECK(table.require("source"));
   LKM_CHECK(table.get("source", module.source));
@@ -247,7 +144,7 @@ Result<void> read_module(Table table, Scenario& scenario, const std::filesystem:
   return {};
 }
 
-Result<void> read_event(Table table, Scenario& scenario, const std::filesystem::path& folder) {
+Result<void> read_event(TomlTable table, Scenario& scenario, const std::filesystem::path& folder) {
   EventSpec event{.target = {}, .where = table.where()};
   LKM_CHECK(table.require("at"));
   LKM_CHECK(table.get("at", event.at, parse_duration));
@@ -289,19 +186,6 @@ Result<void> read_sysctls(const toml::table& table, const std::string& shown, Sc
   return {};
 }
 
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (c == '\n') {
-      out += "\\n";
-    } else {
-      out += c;
-    }
-  }
-  return out + '"';
-}
-
 std::string duration(nanoseconds value) { return fmt::format("\"{}ns\"", value.count()); }
 
 template <typename T>
@@ -315,7 +199,7 @@ class Lines {
   explicit Lines(std::string& text) : text_(text) {}
   void put(std::string_view key, const std::string& value) { text_ += fmt::format("{} = {}\n", key, value); }
   void text(std::string_view key, const std::string& value) {
-    if (!value.empty()) put(key, quoted(value));
+    if (!value.empty()) put(key, toml_quoted(value));
   }
   void time(std::string_view key, nanoseconds value) {
     if (value != 0ns) put(key, duration(value));
@@ -327,7 +211,7 @@ class Lines {
     if (value > 0) put(key, fmt::format("\"{:.12f}%\"", value * 100));
   }
   void limit(std::string_view key, const Limit& value) {
-    if (value.value > 0) put(key, quoted(format_limit(value)));
+    if (value.value > 0) put(key, toml_quoted(format_limit(value)));
   }
 
  private:
@@ -337,15 +221,9 @@ class Lines {
 }  // namespace
 
 Result<Scenario> parse_scenario(std::string_view text, const std::string& shown, const std::filesystem::path& folder) {
-  toml::table root;
-  try {
-    root = toml::parse(text, shown);
-  } catch (const toml::parse_error& error) {
-    return Failure(Error({}, fmt::format("{}:{}:{}: {}", shown, error.source().begin.line, error.source().begin.column,
-                                         error.description())));
-  }
+  LKM_TRY(const toml::table root, parse_toml(text, shown));
   Scenario scenario;
-  Table top(root, shown, "a scenario");
+  TomlTable top(root, shown, "a scenario");
   LKM_CHECK(top.get("title", scenario.title));
   LKM_CHECK(top.get("seed", scenario.seed));
   LKM_CHECK(top.get("duration", scenario.duration, parse_duration));
@@ -360,7 +238,7 @@ Result<Scenario> parse_scenario(std::string_view text, const std::string& shown,
     if (node == nullptr) continue;
     if (!node->is_array_of_tables()) return top.refuse(node->source(), "'{0}' must be tables: [[{0}]]", kind);
     for (const toml::node& one : *node->as_array()) {
-      Table table(*one.as_table(), shown, fmt::format("a {}", kind));
+      TomlTable table(*one.as_table(), shown, fmt::format("a {}", kind));
       const std::string_view name(kind);
       LKM_CHECK(name == "link"     ? read_link(std::move(table), scenario, folder)
                 : name == "flow"   ? read_flow(std::move(table), scenario, folder)
@@ -391,7 +269,7 @@ std::string to_toml(const Scenario& scenario) {
   lines.time("sample", scenario.sample);
   if (!scenario.sysctls.empty()) {
     text += "\n[sysctl]\n";
-    for (const auto& [key, value] : scenario.sysctls) lines.put(quoted(key), quoted(value));
+    for (const auto& [key, value] : scenario.sysctls) lines.put(toml_quoted(key), toml_quoted(value));
   }
   for (const ModuleSpec& module : scenario.modules) {
     text += "\n[[module]]\n";

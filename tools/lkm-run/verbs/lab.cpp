@@ -154,7 +154,7 @@ extern const Verb kLab;
 const Verb kLab = {
     .name = "lab",
     .summary = "run an experiment in virtual time",
-    .operands = "SCENARIO | sweep SCENARIO,... OPTION=VALUE,... | bisect SCENARIO BOUND [BUILD...]",
+    .operands = "[sweep | bisect] SCENARIO [OPTION=VALUE,... | BOUND [BUILD...]]",
     .description =
         "Runs hosts, routers, links and flows in a stack of its own, in virtual time: as fast as the CPU "
         "allows, and with the same seed the same twice. Every segment crosses a bottleneck by itself.\n\n"

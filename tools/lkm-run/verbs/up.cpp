@@ -13,7 +13,9 @@
 #include "tools/lkm-run/daemon.hpp"
 #include "tools/lkm-run/image.hpp"
 #include "tools/lkm-run/interrupt.hpp"
+#include "tools/lkm-run/module_source.hpp"
 #include "tools/lkm-run/stack_client.hpp"
+#include "tools/lkm-run/stack_setup.hpp"
 #include "tools/lkm-run/verb.hpp"
 
 namespace lkm::cli {
@@ -139,7 +141,36 @@ Result<int> run_background(const Arguments& arguments, Terminal& terminal, const
                      .with_hint(fmt::format("cat {}", options.folder.log().string())));
 }
 
+/// Makes the new stack what its file says; when that cannot be, there is none.
+Result<int> apply_file(const std::vector<control::Command>& commands, const control::StateFolder& folder,
+                       Terminal& terminal) {
+  LKM_TRY(auto client, control::Client::connect(folder));
+  auto done = set_up(commands, folder, client, terminal);
+  if (done) return kDone;
+  const int code = explain(terminal, done.error());
+  (void)client.call("down");
+  terminal.note("the stack is down again");
+  return code;
+}
+
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
+  std::vector<control::Command> commands;
+  if (arguments.has("file")) {
+    auto read = control::read_stack_file(arguments.value("file"));
+    if (!read) return Failure(std::move(read).error());
+    commands = std::move(*read);
+  }
+  if (arguments.has("dry-run")) {
+    for (const control::Command& command : commands) {
+      terminal.json() ? terminal.object({{"request", {{"method", command.method}, {"params", command.params}, {"where", command.where}}}})
+                      : terminal.line(by_hand(command));
+    }
+    return kDone;
+  }
+  if (arguments.has("file") && arguments.has("foreground")) {
+    terminal.error(Error({}, "--file is for a stack in the background"));
+    return kUsage;
+  }
   LKM_TRY(const auto folder, state_folder(arguments));
   DaemonOptions options{.folder = folder, .image = {}};
   const auto memory = parse_size(arguments.value("memory", "128MiB"));
@@ -169,8 +200,9 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   LKM_TRY(const auto image, make_image(arguments.value("image")));
   if (image.exit_code != 0) return image.exit_code;
   options.image = image.path;
-  return arguments.has("foreground") ? run_foreground(arguments, terminal, options)
-                                     : run_background(arguments, terminal, options);
+  if (arguments.has("foreground")) return run_foreground(arguments, terminal, options);
+  LKM_TRY(const int code, run_background(arguments, terminal, options));
+  return code == kDone && arguments.has("file") ? apply_file(commands, folder, terminal) : code;
 }
 
 }  // namespace
@@ -184,6 +216,9 @@ const Verb kUp = {
         "Boots a Linux network stack in a process of its own, mounts its /proc and /sys, and returns "
         "once it can be used. The library kernel is built first when it is not in the cache; that "
         "takes minutes, once.\n\n"
+        "With --file the stack is made what a TOML file says: namespaces, links, devices, addresses, routes, modules and "
+        "sysctls (docs/stack-file.md). The file is checked before anything is done, and if a part of it cannot be done "
+        "there is no stack. `lkm-run info --file` prints such a file of a stack that is up.\n\n"
         "Several stacks can be up side by side, each with its own --name.",
     .options = {{.name = "memory", .letter = 'm', .value = "SIZE",
                  .help = "the kernel's memory (default: 128MiB)"},
@@ -192,12 +227,15 @@ const Verb kUp = {
                  .choices = {"real", "virtual"}},
                 {.name = "foreground", .letter = 'f',
                  .help = "stay; Ctrl-C ends the stack, the kernel log goes to stderr"},
+                {.name = "file", .value = "FILE", .help = "make it what this file says"},
+                {.name = "dry-run", .help = "with --file: check it, and print its commands"},
                 {.name = "no-fuse", .help = "do not mount /proc and /sys"},
                 {.name = "boot-chart", .help = "show how long each stage of boot took"},
                 {.name = "image", .value = "DIR", .help = "a library kernel that Kbuild/kernel made"},
                 {.name = "detached", .help = "started by up itself", .hidden = true}},
     .examples = {{"lkm-run up", "boot the stack \"default\""},
                  {"lkm-run up --name lab --time virtual", "a second one, in virtual time"},
+                 {"lkm-run up --file stack.toml", "with all that is in the file"},
                  {"lkm-run up -f --boot-chart", "stay, and show the boot's stages"}},
     .run = run,
 };
