@@ -180,7 +180,10 @@ struct libos_member {
 	uint8_t is_signed;
 };
 
-/* What is kept of each socket's private state; the rest is what the new code's init() makes it. */
+/*
+ * What is kept of each socket's private state; the rest is what the new code's init() makes it. `n` 0: what could
+ * be is not known.
+ */
 struct libos_keep {
 	const struct libos_member *members;
 	uint32_t n;
@@ -203,6 +206,8 @@ struct libos_swap_report {
 	uint32_t zombie; /* 1: the old code could not be released yet */
 	uint32_t kept; /* sockets whose private state was carried over */
 	uint32_t releases; /* 1: nothing was kept, since the control has a release() and may own memory */
+	uint32_t migrated, unmigrated; /* taken over by the new code's migrate hook, or refused by it */
+	int32_t migrate_error; /* the last -errno of it */
 	uint64_t init_ns; /* running the new module's init */
 	uint64_t transfer_ns; /* moving the sockets */
 	uint64_t blackout_ns; /* longest time in which nothing else could run */

@@ -146,6 +146,8 @@ Result<CodeMap> CodeMap::read(std::span<const std::byte> file, const std::string
   for (std::size_t i = 1; i < elf.sections().size(); ++i) {
     const auto& section = elf.sections()[i];
     const auto name = elf.name(section);
+    if (name == ".lkm_migrate" && elf.text(section).size() >= sizeof(map.state_version))
+      std::memcpy(&map.state_version, elf.text(section).data(), sizeof(map.state_version));
     if ((section.sh_flags & (SHF_ALLOC | SHF_WRITE)) != (SHF_ALLOC | SHF_WRITE)) continue;
     if (section.sh_size == 0 || belongs_to_code(name)) continue;
     std::string key(without_number(name));

@@ -56,6 +56,8 @@ struct CodeMap {
   std::vector<std::string> parameters, exports;
   /// Its sockets can be moved to another build's code (arch/lib's plugin/tcp_cc.c), whose init then runs.
   bool registers_control = false;
+  /// Of a congestion control's private state, by LKM_MIGRATE() of lkm/migrate.h; 0 without.
+  std::uint32_t state_version = 0;
   /// The init function without addresses: equal text, equal init.
   std::string init;
 

@@ -37,6 +37,9 @@ std::vector<std::string> disagreements(const ModuleBody& body, const ReadBuild& 
   if (body.code.exports != next.code.exports) {
     reasons.emplace_back("it exports other symbols than before");
   }
+  if (body.code.state_version != next.code.state_version) {
+    reasons.push_back(fmt::format("its state has version {}, and had {}", next.code.state_version, body.code.state_version));
+  }
   if (body.code.init != next.code.init && next.code.registers_control) {
     reasons.emplace_back("its init is another one, and has to run");
   }

@@ -115,7 +115,7 @@ struct SwapReport {
   unsigned to_generation = 0;
   unsigned sockets = 0;         ///< sockets moved to the new code, in whatever state
   unsigned established = 0;     ///< of these, sockets whose congestion control was running
-  unsigned states_kept = 0;  ///< of these, sockets whose private state was carried over, member by member
+  unsigned states_kept = 0;  ///< of these, sockets whose private state was carried over, by its members or by its migrate hook
   std::vector<std::string> state_remarks;  ///< what of the private state is not as it was, a line a member
   std::vector<std::string> reset;  ///< kReset: the sockets that ended
   unsigned netns_defaults = 0;  ///< network namespaces whose default control moved

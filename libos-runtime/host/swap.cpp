@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <thread>
 
@@ -385,7 +386,7 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   int err = 0;
   LKM_TRY(auto fiber, spawn("swap", [&] {
             const auto description = describe(plugin, parameters);
-            err = impl_->runtime->kernel().module_swap(&description, kept ? &keep : nullptr,
+            err = impl_->runtime->kernel().module_swap(&description, options.state == StatePolicy::kKeep ? &keep : nullptr,
                                                        options.state == StatePolicy::kDrain ? 1 : 0, &kernel);
           }));
   if (fiber.join() == FiberEnd::kOopsed) {
@@ -425,7 +426,12 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   report.netns_defaults = kernel.netns_defaults;
   report.zombie = kernel.zombie != 0;
   report.states_kept = kernel.kept;
-  if (kernel.releases != 0) {
+  if (kernel.migrated + kernel.unmigrated != 0) {
+    report.states_kept = kernel.migrated;
+    report.state_remarks = {fmt::format("private state is taken over by the module's migrate hook, of {} of {} sockets{}",
+                                        kernel.migrated, kernel.migrated + kernel.unmigrated,
+                                        kernel.unmigrated == 0 ? "" : fmt::format("; of the others it is initialised: {}", std::strerror(-kernel.migrate_error)))};
+  } else if (kernel.releases != 0) {
     report.state_remarks = {"the control has a release(): its private state may own memory, and is initialised"};
   } else if (kept) {
     report.state_remarks = std::move(kept->remarks);

@@ -198,6 +198,50 @@ TEST_F(ASwap, KeepsPrivateStateMemberByMember) {
   });
 }
 
+TEST_F(ASwap, LetsTheMigrateHookTakeOverTheState) {
+  const auto first = plugin("migratecc", 1);
+  const auto second = plugin("migratecc", 2);
+  const auto refusing = plugin("migratecc", 3);
+  const auto same = plugin("migratecc", 4);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    auto pair = connect_route(stack, {.control = "migratecc"});
+    ASSERT_TRUE(pair) << pair.error().message();
+    EXPECT_EQ(control_info(pair->client).count, 7u);
+
+    // The structures are equal: only the version tells that they do not mean the same.
+    const auto report = stack.swap(second);
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->method, SwapMethod::kMoved);
+    EXPECT_NE(report->not_in_place.find("version 2, and had 0"), std::string::npos) << report->not_in_place;
+    EXPECT_EQ(report->states_kept, 2u);
+    ASSERT_EQ(report->state_remarks.size(), 1u);
+    EXPECT_NE(report->state_remarks[0].find("2 of 2 sockets"), std::string::npos) << report->state_remarks[0];
+    EXPECT_EQ(control_info(pair->client).count, 71u);
+    EXPECT_EQ(control_info(pair->client).negative, 0) << "the version that it came from";
+    EXPECT_EQ(log_.find("migratecc: released"), std::string::npos) << "what the state owns has another owner";
+
+    const auto renewed = stack.swap(same);
+    ASSERT_TRUE(renewed) << renewed.error().message();
+    EXPECT_EQ(renewed->method, SwapMethod::kRenewed) << renewed->not_in_place;
+    EXPECT_EQ(control_info(pair->client).count, 71u);
+
+    const auto refused = stack.swap(refusing);
+    ASSERT_TRUE(refused) << refused.error().message();
+    EXPECT_EQ(refused->states_kept, 0u);
+    ASSERT_EQ(refused->state_remarks.size(), 1u);
+    EXPECT_NE(refused->state_remarks[0].find("0 of 2 sockets"), std::string::npos);
+    EXPECT_NE(refused->state_remarks[0].find(std::strerror(EOVERFLOW)), std::string::npos);
+    EXPECT_EQ(control_info(pair->client).count, 300u) << "as init() makes it";
+    EXPECT_NE(log_.find("migratecc: released 71"), std::string::npos) << "by the code that it belonged to";
+
+    // With another policy nobody asks the hook.
+    const auto anew = stack.swap(second, {.state = StatePolicy::kReinit});
+    ASSERT_TRUE(anew) << anew.error().message();
+    EXPECT_EQ(control_info(pair->client).count, 1u);
+  });
+}
+
 TEST_F(ASwap, WithAFailingInitKeepsTheOldGeneration) {
   const auto first = plugin("swapcc", 1);
   const auto failing = plugin("swapcc", 3);

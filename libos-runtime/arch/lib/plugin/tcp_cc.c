@@ -14,6 +14,8 @@
 #include <net/inet_connection_sock.h>
 #include <net/net_namespace.h>
 #include <net/tcp.h>
+#include <lkm/migrate.h>
+#include <../kernel/module/internal.h>
 #include "plugin.h"
 
 int __wrap_tcp_register_congestion_control(struct tcp_congestion_ops *ca);
@@ -151,6 +153,9 @@ void libos_cc_abort(void)
 struct move {
 	const struct tcp_congestion_ops *from, *to;
 	const struct libos_keep *keep; /* NULL: the new init() starts from scratch */
+	/* The new code's own way to take over the old state, in place of `keep`. */
+	int (*migrate)(struct sock *sk, const void *state, size_t size, u32 version);
+	u32 version; /* of the old state */
 	bool drain;
 	struct libos_swap_report *report;
 };
@@ -193,6 +198,46 @@ static void keep_member(u8 *to, const u8 *from, const struct libos_member *m)
 	put_bits(to, m->to_bit, m->to_bits, value);
 }
 
+/* What LKM_MIGRATE() left in the module; NULL for none. */
+static const struct lkm_migrate *migrate_of(const struct tcp_congestion_ops *ops)
+{
+	return (void *)find_kallsyms_symbol_value(ops->owner, "lkm_migrate_");
+}
+
+static u32 state_version(const struct tcp_congestion_ops *ops)
+{
+	const struct lkm_migrate *migrate = migrate_of(ops);
+
+	return migrate ? migrate->version : 0;
+}
+
+/* The old code's release() of a state that has been copied away, and that nobody took over. */
+static void release_state(struct sock *sk, const struct tcp_congestion_ops *ops, const u8 *state)
+{
+	struct inet_connection_sock *icsk = inet_csk(sk);
+	u8 fresh[ICSK_CA_PRIV_SIZE];
+
+	if (!ops->release)
+		return;
+	memcpy(fresh, icsk->icsk_ca_priv, sizeof(fresh));
+	memcpy(icsk->icsk_ca_priv, state, sizeof(fresh));
+	ops->release(sk);
+	memcpy(icsk->icsk_ca_priv, fresh, sizeof(fresh));
+}
+
+static void migrate_state(struct sock *sk, const struct move *move, const u8 *state)
+{
+	int err = move->migrate(sk, state, ICSK_CA_PRIV_SIZE, move->version);
+
+	if (!err) {
+		move->report->migrated++;
+		return;
+	}
+	move->report->unmigrated++;
+	move->report->migrate_error = err;
+	release_state(sk, move->from, state);
+}
+
 /*
  * Moves one socket, as tcp_reinit_congestion_control() would, but what the connection has learned
  * stays: an init that starts from scratch must not shrink the window or the pacing of a live flow.
@@ -217,7 +262,7 @@ static void move_socket(struct sock *sk, void *arg)
 
 	move->report->sockets++;
 	__module_get(move->to->owner);
-	if (icsk->icsk_ca_initialized && move->from->release)
+	if (icsk->icsk_ca_initialized && move->from->release && !move->migrate)
 		move->from->release(sk);
 	WRITE_ONCE(icsk->icsk_ca_ops, move->to);
 	memcpy(state, icsk->icsk_ca_priv, sizeof(state));
@@ -235,7 +280,9 @@ static void move_socket(struct sock *sk, void *arg)
 		tp->snd_ssthresh = ssthresh;
 		tp->prior_ssthresh = prior_ssthresh;
 		WRITE_ONCE(sk->sk_pacing_rate, pacing_rate);
-		if (move->keep) {
+		if (move->migrate) {
+			migrate_state(sk, move, state);
+		} else if (move->keep && move->keep->n) {
 			for (u32 i = 0; i < move->keep->n; i++)
 				keep_member((u8 *)icsk->icsk_ca_priv, state, &move->keep->members[i]);
 			move->report->kept++;
@@ -280,8 +327,11 @@ int libos_cc_commit(struct module *to, const struct libos_keep *keep, bool drain
 		if (cc->state != CC_HELD || cc->ops->owner != to)
 			continue;
 		move.from = cc->predecessor->ops;
+		move.version = state_version(move.from);
+		if (keep && migrate_of(move.to) && state_version(move.to) != move.version)
+			move.migrate = migrate_of(move.to)->migrate;
 		/* Its state may own memory, which release() frees and init() allocates. */
-		if (keep && (move.from->release || move.to->release)) {
+		if (keep && !move.migrate && (move.from->release || move.to->release)) {
 			move.keep = NULL;
 			report->releases = 1;
 		}
