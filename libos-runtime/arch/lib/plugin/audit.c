@@ -214,7 +214,7 @@ static void place_text(const struct ledger_place *place, char *text, size_t len)
 
 	libos_host->source_line(place->build, place->at, line, sizeof(line));
 	if (code->build == place->build)
-		name = kallsyms_lookup(place->at + code->bias, &size, &offset, &mod, symbol);
+		name = kallsyms_lookup(place->at + ~code->not_bias, &size, &offset, &mod, symbol);
 	if (name)
 		scnprintf(text, len, "%s+%#lx/%#lx%s%s%s", name, offset + 1, size, line[0] ? " (" : "", line,
 			  line[0] ? ")" : "");

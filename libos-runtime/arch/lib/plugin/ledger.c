@@ -92,11 +92,17 @@ static int add_code(struct ledger *ledger, unsigned long bias, u32 build)
 	if (!code)
 		return -ENOMEM;
 	forget_addresses();
-	code->text = ledger->mod->arch.text;
-	code->text_end = ledger->mod->arch.text_end;
-	code->bias = bias;
+	code->not_text = ~ledger->mod->arch.text;
+	code->not_bias = ~bias;
+	code->size = ledger->mod->arch.text_end - ledger->mod->arch.text;
 	code->build = build;
 	list_add(&code->node, &ledger->codes);
+	if (++ledger->n_codes > LEDGER_CODES) {
+		code = list_last_entry(&ledger->codes, struct ledger_code, node);
+		list_del(&code->node);
+		kfree(code);
+		ledger->n_codes--;
+	}
 	return 0;
 }
 
@@ -153,7 +159,7 @@ static const struct ledger_code *find_code(unsigned long address, struct ledger 
 
 	list_for_each_entry(ledger, &ledgers, node) {
 		list_for_each_entry(code, &ledger->codes, node) {
-			if (address < code->text || address >= code->text_end)
+			if (address - ~code->not_text >= code->size)
 				continue;
 			*of = ledger;
 			return code;
@@ -171,7 +177,7 @@ static struct ledger_place *find_place(unsigned long caller, const struct ledger
 
 	hash_for_each_possible(places, place, hash, caller) {
 		code = list_first_entry(&place->ledger->codes, struct ledger_code, node);
-		if (place->call == call && place->at + 1 + code->bias == caller &&
+		if (place->call == call && place->at + 1 + ~code->not_bias == caller &&
 		    place->build == code->build)
 			return place;
 	}
@@ -181,7 +187,7 @@ static struct ledger_place *find_place(unsigned long caller, const struct ledger
 		return NULL;
 	list_for_each_entry(place, &ledger->places, node) {
 		if (place->call == call && place->build == code->build &&
-		    place->at == caller - code->bias - 1)
+		    place->at == caller - ~code->not_bias - 1)
 			goto out;
 	}
 	place = kzalloc(sizeof(*place), GFP_ATOMIC);
@@ -193,7 +199,7 @@ static struct ledger_place *find_place(unsigned long caller, const struct ledger
 	place->call = call;
 	place->build = code->build;
 	/* A return address: what follows the call may be of another line. */
-	place->at = caller - code->bias - 1;
+	place->at = caller - ~code->not_bias - 1;
 	list_add_tail(&place->node, &ledger->places);
 out:
 	if (hlist_unhashed(&place->hash))

@@ -126,18 +126,24 @@ struct ledger_record {
 	void *pin; /* a reference of ours to what must not go before the record */
 };
 
-/* Code of a module that has been mapped, newest first. */
+/*
+ * Code of a module, newest first. Old code runs on in functions that are too short for a jump to the new one, so
+ * the last few builds are known. Addresses are inverted here, too: they must not keep a build mapped.
+ */
 struct ledger_code {
 	struct list_head node;
-	unsigned long text, text_end, bias;
+	unsigned long not_text, not_bias, size;
 	u32 build;
 };
+
+#define LEDGER_CODES 4
 
 /* What a module holds. */
 struct ledger {
 	struct list_head node;
 	struct module *mod;
 	struct list_head codes, places, records;
+	unsigned int n_codes;
 	u32 n, purge_at;
 	bool incomplete; /* for want of memory */
 };
