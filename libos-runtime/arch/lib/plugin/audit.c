@@ -20,6 +20,7 @@
 #include "plugin.h"
 
 #define PHASES 7
+#define PHASE_PENDING 0
 #define PHASE_MEMORY 5
 
 /* -- taking back ------------------------------------------------------------------------------------- */
@@ -185,18 +186,23 @@ static void free_blocks(struct ledger *ledger)
 	kvfree(blocks);
 }
 
-static void take_back_all(struct ledger *ledger)
+static void take_back_phase(struct ledger *ledger, unsigned int phase)
 {
 	struct ledger_record *record;
 
+	while ((record = last_of(ledger, phase)))
+		take_back(record);
+}
+
+static void take_back_all(struct ledger *ledger)
+{
 	for (unsigned int phase = 0; phase < PHASES; phase++) {
 		if (phase == PHASE_MEMORY) {
 			/* Of what has been taken back, some goes a grace period later. */
 			rcu_barrier();
 			free_blocks(ledger);
 		}
-		while ((record = last_of(ledger, phase)))
-			take_back(record);
+		take_back_phase(ledger, phase);
 	}
 }
 
@@ -377,12 +383,15 @@ void libos_module_going(struct module *mod)
 
 	if (!ledger)
 		return;
-	if (libos_ledger_begin_audit(ledger) || ledger->incomplete) {
+	libos_ledger_begin_audit(ledger);
+	if (ledger->n) {
+		take_back_phase(ledger, PHASE_PENDING);
+		rcu_barrier();
 		/* Again, for what the module's code takes while it is asked to give back. */
 		for (int round = 0; round < 3; round++) {
-			take_back_all(ledger);
-			if (!libos_ledger_add_to_audit(ledger))
+			if (!libos_ledger_add_to_audit(ledger) && round)
 				break;
+			take_back_all(ledger);
 		}
 	}
 	report(ledger);

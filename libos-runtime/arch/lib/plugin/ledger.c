@@ -542,42 +542,36 @@ static void begin_count(struct ledger *ledger)
 	libos_ledger_purge(ledger, true);
 }
 
-/*
- * What an audit is about: how many there are, place by place. Callbacks of the module's own come first, since
- * a grace period ends them; memory that waits for one is none of it.
- */
-unsigned int libos_ledger_begin_audit(struct ledger *ledger)
-{
-	struct ledger_record *record;
-
-	begin_count(ledger);
-	if (!ledger->n)
-		return 0;
-	list_for_each_entry(record, &ledger->records, node) {
-		if (record->class != LEDGER_RCU)
-			continue;
-		record->leaked = true;
-		count(record);
-	}
-	rcu_barrier();
-	return libos_ledger_add_to_audit(ledger);
-}
-
-/* Adds what is not in the audit yet; how many they are. */
-unsigned int libos_ledger_add_to_audit(struct ledger *ledger)
+static unsigned int add(struct ledger *ledger, u8 without)
 {
 	struct ledger_record *record;
 	unsigned int n = 0;
 
-	libos_ledger_purge(ledger, true);
 	list_for_each_entry(record, &ledger->records, node) {
-		if (record->leaked)
+		if (record->leaked || libos_ledger_kinds[record->class].flags & without)
 			continue;
 		record->leaked = true;
 		count(record);
 		n++;
 	}
 	return n;
+}
+
+/*
+ * What an audit is about: all that is there but memory, which may only wait for a grace period. How many they
+ * are.
+ */
+unsigned int libos_ledger_begin_audit(struct ledger *ledger)
+{
+	begin_count(ledger);
+	return add(ledger, LEDGER_HEAP);
+}
+
+/* Adds what is not in the audit yet; how many they are. */
+unsigned int libos_ledger_add_to_audit(struct ledger *ledger)
+{
+	libos_ledger_purge(ledger, true);
+	return add(ledger, 0);
 }
 
 int libos_module_ledger(const char *name, libos_ledger_visit visit, void *cookie)

@@ -203,8 +203,8 @@ static int sleep_until_stopped(void *unused)
 
 static int sleep_for_ever(void *unused)
 {
-	for (;;)
-		schedule_timeout_uninterruptible(HZ);
+	for (;; calls++)
+		schedule_timeout_uninterruptible(msecs_to_jiffies(20));
 	return 0;
 }
 
