@@ -24,7 +24,7 @@ constexpr const char* kHelp =
     "  --image DIR    the library kernel, as Kbuild/kernel prints it\n"
     "  --source DIR   top of the source tree\n"
     "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, growth,\n"
-    "                 rebuild, programs, lab-10, lab-100, lab-1000, lab-flows\n"
+    "                 ledger, rebuild, programs, lab-10, lab-100, lab-1000, lab-flows\n"
     "  --rounds N     of each measurement; the median counts (default 7)\n"
     "  --cpu N        bind to this CPU (default: the first allowed one)\n"
     "  --json         one object a line\n"
@@ -40,7 +40,8 @@ struct Part {
 constexpr Part kParts[] = {{"boot", boot_part, true},        {"idle", idle_part, false},
                            {"fibers", fibers_part, false},   {"threads", threads_part, false},
                            {"modules", modules_part, false}, {"swaps", swaps_part, false},
-                           {"growth", growth_part, false},   {"rebuild", rebuild_part, false},
+                           {"growth", growth_part, false},   {"ledger", ledger_part, false},
+                           {"rebuild", rebuild_part, false},
                            {"programs", programs_part, false},
                            {"lab-10", lab_10_part, true},    {"lab-100", lab_100_part, true},
                            {"lab-1000", lab_1000_part, true}, {"lab-flows", lab_flows_part, true}};

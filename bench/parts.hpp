@@ -28,6 +28,7 @@ Result<Rows> threads_part(const Options& options);  ///< embedded mode, against 
 Result<Rows> modules_part(const Options& options);  ///< load and unload
 Result<Rows> swaps_part(const Options& options);    ///< swaps under live flows
 Result<Rows> growth_part(const Options& options);   ///< what is left of ten thousand swaps; takes minutes
+Result<Rows> ledger_part(const Options& options);   ///< the cost of the ledger, under traffic
 Result<Rows> rebuild_part(const Options& options);  ///< from a saved source to the swapped module
 /// A dumbbell in virtual time, at 10, 100 and 1000 Mbit/s, and with 100 flows at 100 Mbit/s; once per call.
 Result<Rows> lab_10_part(const Options& options);

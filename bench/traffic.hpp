@@ -24,7 +24,7 @@
 namespace lkm::bench {
 
 inline constexpr const char* kControl =
-    "cubic";  ///< congestion control of all measured connections
+    "cubic";  ///< congestion control of measured connections, if nothing else is said
 
 struct HostCalls {
   template <typename... Args>
@@ -78,11 +78,11 @@ double syscall_ns(Calls calls, long rounds) {
 /// Size of a socket's buffers, both ways, in bytes as SO_SNDBUF counts; or what autotuning makes of them.
 enum class Buffers : int { kAutotuned = 0, k256KiB = 256 << 10 };
 
-/// A TCP connection over loopback, with kControl at both ends. Closed at the end of the scope.
+/// A TCP connection over loopback, with one congestion control at both ends. Closed at the end of the scope.
 template <typename Calls>
 class Loopback {
  public:
-  static Result<Loopback> open(Calls calls, Buffers buffers = Buffers::kAutotuned) {
+  static Result<Loopback> open(Calls calls, Buffers buffers = Buffers::kAutotuned, const char* control = kControl) {
     Loopback out(calls);
     const auto check = [](long result, const char* what) -> Result<long> {
       if (result < 0) return fail(static_cast<int>(-result), "{}", what);
@@ -97,8 +97,8 @@ class Loopback {
       const int on = 1;
       calls(SYS_setsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       LKM_CHECK(check(
-          calls(SYS_setsockopt, fd, IPPROTO_TCP, TCP_CONGESTION, kControl, std::strlen(kControl)),
-          "congestion control cubic"));
+          calls(SYS_setsockopt, fd, IPPROTO_TCP, TCP_CONGESTION, control, std::strlen(control)),
+          "congestion control"));
       if (buffers == Buffers::kAutotuned) return fd;
       for (const int option : {SO_SNDBUF, SO_RCVBUF}) {
         LKM_CHECK(check(calls(SYS_setsockopt, fd, SOL_SOCKET, option, &buffers, sizeof buffers),
@@ -169,9 +169,10 @@ Result<double> ping_pong_us(Calls calls, Both both, long rounds) {
 
 /// Gbit/s of `bytes` sent by writes of 64 KiB and read by reads of as much.
 template <typename Calls, typename Both>
-Result<double> bulk_gbit_s(Calls calls, Both both, Buffers buffers, std::size_t bytes) {
+Result<double> bulk_gbit_s(Calls calls, Both both, Buffers buffers, std::size_t bytes,
+                           const char* control = kControl) {
   constexpr std::size_t kChunk = 64 << 10;
-  LKM_TRY(auto pair, Loopback<Calls>::open(calls, buffers));
+  LKM_TRY(auto pair, Loopback<Calls>::open(calls, buffers, control));
   std::vector<char> out(kChunk, 'x');
   std::vector<char> in(kChunk);
   std::size_t received = 0;

@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 7
+#define LIBOS_ABI_VERSION 9
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -61,6 +61,13 @@ struct libos_frame_meta {
 	uint16_t gso_size;
 	uint16_t csum_start;
 	uint16_t csum_offset;
+};
+
+/* Memory that a module has not freed. The address is inverted: the search must not find it here. */
+struct libos_block {
+	uint64_t not_at, size;
+	uint32_t pointers; /* 1: something points to it */
+	uint32_t calls; /* 1: something in it points into the module */
 };
 
 /* What the host supplies. Every callback is noexcept; errors are -errno. */
@@ -115,6 +122,18 @@ struct libos_host {
 	int (*modprobe)(const char *name);
 	/* [fiber] The kernel freed the module of this plugin handle: its text may be unmapped. */
 	void (*plugin_freed)(void *plugin);
+	/*
+	 * [fiber] The kernel is done with the module, but something can still call into it: its mapping must
+	 * stay. `name` is how it goes by from now on.
+	 */
+	void (*plugin_kept)(void *plugin, const char *name, const char *why);
+	/* [fiber] "mycc.c:88" of a place in a build's file; empty if that is not known. */
+	void (*source_line)(uint32_t build, uint64_t at, char *text, size_t len);
+	/*
+	 * [fiber] Sets `pointers` and `calls` of each block. What the module itself has in its variables does
+	 * not count, nor what lies in a block that nothing points to. Does not give up the CPU.
+	 */
+	void (*look_for_pointers)(void *plugin, struct libos_block *blocks, size_t n);
 
 	/* -- memory of other processes -- */
 	/*
@@ -158,7 +177,23 @@ struct libos_plugin {
 	const void *image; /* the file's bytes (its section headers are read), may be a read-only map */
 	size_t image_len;
 	const char *args; /* "alpha=3 beta=4", may be "" */
+	uint32_t build; /* names this build in the ledger; never used twice */
 };
+
+/* What a module holds that one place in its code has asked for. */
+struct libos_ledger_entry {
+	const char *kind; /* "timers pending", in the number of `count` */
+	const char *verb; /* what the place did: "armed" */
+	const char *function; /* of the kernel, that it called: "mod_timer" */
+	const char *what; /* a name, or a function, of the first of them; may be empty */
+	uint32_t build;
+	uint64_t at; /* in the build's file; in the call, not behind it */
+	uint64_t count;
+	uint64_t bytes; /* of memory */
+};
+
+/* Must not block. */
+typedef void (*libos_ledger_visit)(void *cookie, const struct libos_ledger_entry *entry);
 
 /* How a module is to go on with the code of another build. */
 struct libos_renewal {
@@ -294,6 +329,11 @@ struct libos_entry {
 	 * -EAGAIN while a task sleeps in the module's code, or another -errno; unless 0, nothing has changed.
 	 */
 	int (*module_reset)(const char *name, struct libos_reset *reset);
+	/*
+	 * What a module holds, in the order in which its places came into use. 0; 1 when there was no memory to
+	 * record all of it; or -ENOENT.
+	 */
+	int (*module_ledger)(const char *name, libos_ledger_visit visit, void *cookie);
 	/* The call stacks of all tasks but the caller's, as far as they are in use. Does not sleep. */
 	void (*stacks)(void (*visit)(void *cookie, void *low, void *high), void *cookie);
 

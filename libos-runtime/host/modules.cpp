@@ -76,7 +76,13 @@ libos_plugin describe(LoadedPlugin& plugin, const std::string& parameters) {
           .load_bias = plugin.file.bias(),
           .image = plugin.file.bytes().data(),
           .image_len = plugin.file.bytes().size(),
-          .args = parameters.c_str()};
+          .args = parameters.c_str(),
+          .build = plugin.build};
+}
+
+void Stack::Impl::forget(LoadedPlugin& plugin) {
+  if (plugin.zombie) return;
+  std::erase_if(plugins, [&](const auto& other) { return other.get() == &plugin; });
 }
 
 LoadedPlugin* Stack::Impl::find(const std::string& name) {
@@ -100,6 +106,7 @@ void Stack::Impl::unmap_freed() {
 
 void Stack::install_module_hooks() {
   Runtime& runtime = *impl_->runtime;
+  runtime.ledger = impl_.get();
   runtime.on_console = [this](std::string_view line) {
     if (impl_->capturing > 0) impl_->captured_log += line;
   };
@@ -180,6 +187,7 @@ Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::stri
   auto owned = std::make_unique<LoadedPlugin>(std::move(file));
   LoadedPlugin& plugin = *owned;
   plugin.generation = ++impl_->generations[name];
+  plugin.build = ++impl_->builds;
   plugin.given = parameters;
   plugin.pristine = copy_of(plugin.file.writable());
   impl_->plugins.push_back(std::move(owned));
@@ -205,7 +213,7 @@ Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::stri
   if (err != 0) {
     const auto log = log_for_error(impl_->captured_log);
     impl_->unmap_freed();
-    std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &plugin; });
+    impl_->forget(plugin);
     return fail(-err, "load '{}'{}", name, log.empty() ? ": its init failed" : log);
   }
   plugin.initial = read_parameters(*this, name);
@@ -280,11 +288,18 @@ Result<std::vector<ModuleInfo>> Stack::modules_on_fiber() {
     if (at != std::string::npos) info.state = "zombie";
     const std::string base = info.name.substr(0, at);
     const LoadedPlugin* plugin = nullptr;
-    if (at == std::string::npos) {
+    const auto left = std::ranges::find_if(
+        impl_->plugins, [&](const auto& other) { return !other->why.empty() && other->kept_as == info.name; });
+    if (left != impl_->plugins.end()) {
+      plugin = left->get();
+      info.why = plugin->why;
+    } else if (at == std::string::npos) {
       plugin = impl_->find(base);
     } else {
       for (const auto& other : impl_->plugins) {
-        if (other->file.facts().name == base && other.get() != impl_->find(base)) plugin = other.get();
+        if (other->file.facts().name == base && other->why.empty() && other.get() != impl_->find(base)) {
+          plugin = other.get();
+        }
       }
     }
     if (plugin != nullptr) {

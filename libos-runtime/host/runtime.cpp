@@ -116,6 +116,18 @@ struct Runtime::Callbacks {
     return static_cast<UserMemory*>(user)->write(to, from, len);
   }
   static void plugin_freed(void* plugin) noexcept { g_runtime->freed_plugins_.push_back(plugin); }
+  static void plugin_kept(void* plugin, const char* name, const char* why) noexcept {
+    g_runtime->ledger->plugin_kept(plugin, name, why);
+  }
+  static void source_line(std::uint32_t build, std::uint64_t at, char* text, std::size_t len) noexcept {
+    const std::string line = g_runtime->ledger->source_line(build, at);
+    const auto n = std::min(line.size(), len - 1);
+    std::memcpy(text, line.data(), n);
+    text[n] = '\0';
+  }
+  static void look_for_pointers(void* plugin, libos_block* blocks, std::size_t n) noexcept {
+    g_runtime->ledger->look_for_pointers(plugin, {blocks, n});
+  }
 
   static faults::Where where() {
     if (g_runtime == nullptr || !g_runtime->on_fiber()) return {};
@@ -199,6 +211,9 @@ Result<void> Runtime::run(std::function<void()> init) {
                      .switched = sanitizer::kEnabled ? sanitizer::arrived : nullptr,
                      .modprobe = Callbacks::modprobe,
                      .plugin_freed = Callbacks::plugin_freed,
+                     .plugin_kept = Callbacks::plugin_kept,
+                     .source_line = Callbacks::source_line,
+                     .look_for_pointers = Callbacks::look_for_pointers,
                      .user_read = Callbacks::user_read,
                      .user_write = Callbacks::user_write,
                      .net_xmit = Callbacks::net_xmit};

@@ -82,6 +82,17 @@ class Carrier final : public FiberBody {
   static constexpr long kEnd = -3;  ///< the thread ends
 };
 
+/// What the kernel asks of the host about plugins that are audited.
+class LedgerHost {
+ public:
+  virtual void plugin_kept(void* plugin, const char* name, const char* why) = 0;
+  virtual std::string source_line(std::uint32_t build, std::uint64_t at) = 0;
+  virtual void look_for_pointers(void* plugin, std::span<libos_block> blocks) = 0;
+
+ protected:
+  ~LedgerHost() = default;
+};
+
 class Runtime {
  public:
   /// Loads the library. Errors: see Stack::run().
@@ -105,6 +116,8 @@ class Runtime {
   std::function<void(std::string_view)> on_console;
   /// request_module(); returns 0 or -errno. Set by Stack.
   std::function<int(const char* name)> on_modprobe;
+  /// Set by Stack.
+  LedgerHost* ledger = nullptr;
   /// In a copy that goes on. Set by Stack.
   std::function<void()> at_resume;
   /// A fiber waits for the host and not for stack time (both ends of the wait). Virtual time stands while

@@ -63,6 +63,25 @@ struct ModuleInfo {
   std::vector<std::string> used_by;  ///< modules that depend on it
   std::string state;           ///< "live", "loading", "unloading", "zombie"
   std::size_t size = 0;        ///< bytes mapped
+  std::string why;             ///< of a zombie that an audit left: what still needs its code
+};
+
+/// What a module holds that one place in its code has asked for.
+struct LedgerEntry {
+  std::string kind;      ///< "timers pending", in the number of `count`
+  std::string verb;      ///< what the place did: "armed"
+  std::string function;  ///< of the kernel, that it called: "mod_timer"
+  std::string what;      ///< a name, or the function that will be called, of the first of them; may be empty
+  std::uint64_t count = 0;
+  std::uint64_t bytes = 0;         ///< of memory; else 0
+  std::vector<SourceLine> place;   ///< as SourceLines::at(), from the first that is not of a kernel header
+  std::uint32_t build = 0;         ///< which build's code asked
+  std::uintptr_t at = 0;           ///< where, in the build's file
+};
+
+struct Ledger {
+  std::vector<LedgerEntry> entries;  ///< in the order in which the places came into use
+  bool complete = true;              ///< false: memory was short once, and something is missing
 };
 
 /// A device whose wire is the host's.
@@ -276,6 +295,8 @@ class Stack {
   /// Replaces a loaded module by another build of it. On error the old generation serves on.
   Result<SwapReport> swap(const std::filesystem::path& plugin, const SwapOptions& options = {});
   Result<std::vector<ModuleInfo>> modules();
+  /// What the module holds, and where in its code it has asked for it. ENOENT when it is not loaded.
+  Result<Ledger> ledger(const std::string& name);
   /// Where in the source of a mapped plugin, of whatever generation, an address of its code is. As
   /// SourceLines::at(); empty for any other address.
   [[nodiscard]] std::vector<SourceLine> source_lines(std::uintptr_t address) const;
@@ -308,6 +329,7 @@ class Stack {
   Result<SwapReport> swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
                                const std::string& parameters, SwapReport report);
   Result<std::vector<ModuleInfo>> modules_on_fiber();
+  Result<Ledger> ledger_on_fiber(const std::string& name);
 
   std::unique_ptr<Impl> impl_;
 };

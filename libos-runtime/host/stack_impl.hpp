@@ -27,9 +27,11 @@ struct LoadedPlugin {
 
   PluginFile file;
   unsigned generation = 0;
+  std::uint32_t build = 0;                     ///< what the kernel's ledger calls it; never used twice
   std::string given;                           ///< parameters at load, as typed
   std::map<std::string, std::string> initial;  ///< every readable parameter's value after init
-  bool zombie = false;                         ///< its init died: it can never be unmapped
+  bool zombie = false;                         ///< it can never be unmapped: its init died, or `why`
+  std::string kept_as, why;                    ///< what is left of it has this name, for that reason
 
   // A module that was renewed in place: several builds share its body (swap.cpp).
   std::vector<std::byte> pristine;   ///< PluginFile::writable() before init
@@ -39,7 +41,7 @@ struct LoadedPlugin {
   bool owns_variables = false;       ///< of the body, so it stays mapped
 };
 
-struct Stack::Impl {
+struct Stack::Impl final : LedgerHost {
   explicit Impl(std::unique_ptr<Runtime> machine) : runtime(std::move(machine)) {}
 
   /// On a fiber: directly. On another thread (embedded mode): on the thread's fiber.
@@ -74,7 +76,25 @@ struct Stack::Impl {
   std::optional<std::string> panic_on_oops;  ///< the user's, during a probation
 
   LoadedPlugin* find(const std::string& name);
+  /// A plugin that the kernel does not have: unmaps it, unless something of it was left.
+  void forget(LoadedPlugin& plugin);
   void unmap_freed();
+
+  // ledger.cpp
+  void plugin_kept(void* plugin, const char* name, const char* why) override;
+  std::string source_line(std::uint32_t build, std::uint64_t at) override;
+  void look_for_pointers(void* plugin, std::span<libos_block> blocks) override;
+  [[nodiscard]] std::vector<SourceLine> lines_of(std::uint32_t build, std::uintptr_t at) const;
+  [[nodiscard]] Result<Ledger> read_ledger(const std::string& name) const;
+  /// Before a build is unmapped: its module's ledger may have places in it.
+  void keep_lines_of(const LoadedPlugin& plugin);
+  struct OldLines {
+    std::string module;
+    std::vector<SourceLine> lines;
+  };
+  /// Places, by build and address, of builds that are mapped no more.
+  std::map<std::pair<std::uint32_t, std::uintptr_t>, OldLines> old_lines;
+  std::uint32_t builds = 0;  ///< numbers of LoadedPlugin::build given so far
 
   // swap.cpp
   int when_nobody_is_inside(const std::function<int(bool interrupt)>& attempt);

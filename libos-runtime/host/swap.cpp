@@ -290,6 +290,7 @@ void Stack::retire_builds(const LoadedPlugin& current, SwapReport& report) {
       if (sweep.left() != 0) break;
     }
     if (clean >= 2) {
+      impl_->keep_lines_of(*old);
       std::erase_if(impl_->plugins, [&](const auto& plugin) { return plugin.get() == old; });
     }
   }
@@ -339,6 +340,7 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   auto owned = std::make_unique<LoadedPlugin>(std::move(file));
   LoadedPlugin& plugin = *owned;
   plugin.generation = impl_->generations[name] + 1;
+  plugin.build = ++impl_->builds;
   plugin.pristine = copy_of(plugin.file.writable());
   SwapReport report;
   report.module = name;
@@ -400,7 +402,7 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
                  : options.state == StatePolicy::kReset ? reset_sockets(name, report)
                                                         : Result<void>();
     if (!ended) {
-      std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &plugin; });
+      impl_->forget(plugin);
       --impl_->generations[name];
       return Failure(std::move(ended).error().while_doing(
           fmt::format("swap '{}': generation {} serves on", name, report.from_generation)));
@@ -412,7 +414,7 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   if (err != 0) {
     const auto log = log_for_error(impl_->captured_log);
     impl_->unmap_freed();
-    std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &plugin; });
+    impl_->forget(plugin);
     --impl_->generations[name];
     return fail(-err, "swap '{}': generation {} serves on{}{}{}", name, report.from_generation,
                 log.empty() ? "; the new init failed" : log,
@@ -488,7 +490,7 @@ void Stack::unload_when_idle(const std::string& retired) {
 Result<SwapReport> Stack::swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
                                     const std::string& parameters, SwapReport report) {
   const auto forget = [&](LoadedPlugin& which) {
-    std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &which; });
+    impl_->forget(which);
     --impl_->generations[report.module];
   };
   const std::string name = report.module;

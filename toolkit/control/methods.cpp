@@ -72,6 +72,13 @@ void add_modules(Server& server, Stack& stack) {
     for (const ModuleInfo& module : modules) list.push_back(to_json(module));
     return Json{{"modules", std::move(list)}};
   });
+  server.add("ledger", [&stack](Call& call) -> Result<Json> {
+    LKM_TRY(const auto name, string_param(call.params(), "name"));
+    LKM_TRY(const auto ledger, stack.ledger(module_called(name, stack)));
+    Json entries = Json::array();
+    for (const LedgerEntry& entry : ledger.entries) entries.push_back(to_json(entry));
+    return Json{{"entries", std::move(entries)}, {"complete", ledger.complete}};
+  });
   server.add(
       "load",
       [&stack](Call& call) -> Result<Json> {
@@ -182,7 +189,18 @@ Json to_json(const ModuleInfo& module) {
   return {{"name", module.name},         {"build_id", module.build_id},
           {"path", module.path.string()}, {"generation", module.generation},
           {"refcount", module.refcount}, {"used_by", module.used_by},
-          {"state", module.state},       {"size", module.size}};
+          {"state", module.state},       {"size", module.size},
+          {"why", module.why}};
+}
+
+Json to_json(const LedgerEntry& entry) {
+  Json at = Json::object();
+  if (!entry.place.empty()) {
+    const SourceLine& line = entry.place.front();
+    at = {{"function", line.function}, {"file", line.file}, {"line", line.line}, {"place", line.place()}};
+  }
+  return {{"kind", entry.kind},   {"count", entry.count}, {"bytes", entry.bytes}, {"verb", entry.verb},
+          {"by", entry.function}, {"what", entry.what},   {"at", std::move(at)}};
 }
 
 Json to_json(const SwapReport& report) {

@@ -35,7 +35,9 @@ Result<Json> call(control::Client& client, Terminal& terminal, const std::string
 }
 
 std::string generation_name(const Json& module) {
-  return fmt::format("{}@{}", module.value("name", std::string()), module.value("generation", 0u));
+  const std::string name = module.value("name", std::string());
+  // A retired one goes by both already.
+  return name.find('@') != std::string::npos ? name : fmt::format("{}@{}", name, module.value("generation", 0u));
 }
 
 Result<std::string> module_parameters(const std::vector<std::string>& operands, std::size_t from) {

@@ -9,6 +9,7 @@
 
 #include "toolkit/net/units.hpp"
 #include "tools/lkm-run/folded_output.hpp"
+#include "tools/lkm-run/ledger_table.hpp"
 #include "tools/lkm-run/stack_client.hpp"
 #include "tools/lkm-run/swap_report.hpp"
 
@@ -391,6 +392,7 @@ void WatchSession::show_state() {
   const auto modules = client->call("modules");
   if (!modules) return terminal_.error(modules.error());
   bool any = false;
+  std::vector<std::pair<std::string, Json>> ledgers;
   for (const std::string& name : names()) {
     for (const Json& module : (*modules)["modules"]) {
       // A build that is not unmapped yet goes by "name@…".
@@ -403,6 +405,10 @@ void WatchSession::show_state() {
                                      module.value("build_id", "").substr(0, 12));
       for (const Json& user : module["used_by"]) text += fmt::format(", used by {}", user.get<std::string>());
       terminal_.line(text);
+      if (const std::string why = module.value("why", ""); !why.empty()) terminal_.line("  stays: " + why);
+      if (const auto ledger = client->call("ledger", {{"name", called}})) {
+        ledgers.emplace_back(called, *ledger);
+      }
       any = true;
     }
   }
@@ -415,6 +421,7 @@ void WatchSession::show_state() {
                              builds_mapped_ ? fmt::format("builds mapped after the last swap: {}; ", *builds_mapped_) : "",
                              before.empty() ? "no build to go back to"
                                             : fmt::format("r goes back to {}", fmt::join(before, ", then "))));
+  for (const auto& [name, ledger] : ledgers) show_ledger(terminal_, name, ledger);
 }
 
 // The time line of a save: milliseconds since the save, for each stage; then what each step took.

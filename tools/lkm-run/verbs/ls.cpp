@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/net/units.hpp"
+#include "tools/lkm-run/ledger_table.hpp"
 #include "tools/lkm-run/stack_client.hpp"
 #include "tools/lkm-run/verb.hpp"
 
@@ -57,6 +58,10 @@ void show(const Terminal& terminal, const Json& stack) {
                     module.value("build_id", "").substr(0, 12)});
   }
   terminal.table(rows);
+  for (const Json& module : stack["modules"]) {
+    const std::string why = module.value("why", "");
+    if (!why.empty()) terminal.line(fmt::format("  {} stays: {}", module.value("name", ""), why));
+  }
 }
 
 Result<int> show_available(const Arguments& arguments, Terminal& terminal) {
@@ -72,7 +77,19 @@ Result<int> show_available(const Arguments& arguments, Terminal& terminal) {
   return kDone;
 }
 
+Result<int> show_ledger_of(const std::string& name, const Arguments& arguments, Terminal& terminal) {
+  LKM_TRY(auto client, connect(arguments));
+  LKM_TRY(const Json ledger, client.call("ledger", {{"name", name}}));
+  if (!terminal.json()) {
+    show_ledger(terminal, name, ledger);
+    return kDone;
+  }
+  for (const Json& entry : ledger["entries"]) terminal.object({{"holds", entry}});
+  return kDone;
+}
+
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
+  if (arguments.has("ledger")) return show_ledger_of(arguments.value("ledger"), arguments, terminal);
   if (arguments.has("available")) return show_available(arguments, terminal);
   std::vector<control::StateFolder> folders = control::StateFolder::all();
   if (arguments.has("name")) {
@@ -101,9 +118,15 @@ const Verb kLs = {
     .description =
         "Lists the stacks of this user and the modules in each. mycc@3 is the third build of mycc "
         "that ran there. USERS counts what holds a reference (for a congestion control: sockets), and "
-        "names the modules that depend on it.",
-    .options = {{.name = "available", .letter = 'a', .help = "the in-tree modules that can be loaded by name"}},
+        "names the modules that depend on it.\n\n"
+        "With --ledger, lists what a module holds: memory, timers, work, threads, entries in /proc and /sys, "
+        "registrations of every kind; a line for each place in its code that has asked for some. Calls between a "
+        "module and the kernel are seen; what a module does to its own memory, as taking a reference by an inline "
+        "function, is not.",
+    .options = {{.name = "ledger", .letter = 'l', .value = "NAME", .help = "what the module NAME holds, and who asked for it"},
+                {.name = "available", .letter = 'a', .help = "the in-tree modules that can be loaded by name"}},
     .examples = {{"lkm-run ls", "all of them"},
+                 {"lkm-run ls --ledger mycc", "what mycc holds, with source lines"},
                  {"lkm-run ls --json | jq .stack.modules", "for programs"}},
     .run = run,
 };

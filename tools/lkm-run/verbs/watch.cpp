@@ -16,7 +16,7 @@ namespace lkm::cli {
 namespace {
 
 constexpr std::string_view kKeys =
-    "r roll back   s state policy   l what is known of the module   e unfold the last output   q quit";
+    "r roll back   s state policy   l the module and what it holds   e unfold the last output   q quit";
 
 // The policy after this one; says what it does.
 std::string next_policy(const std::string& policy, Terminal& terminal) {
@@ -145,7 +145,7 @@ const Verb kWatch = {
         "lkm-run swap.\n\n"
         "On a terminal, keys act on the module that was swapped last: r puts the build that ran before in its "
         "place, and again the one before that; the next save goes forward again. s changes the state policy of the "
-        "swaps that follow, l tells what is known of the module, e shows all that the compiler said where only its "
+        "swaps that follow, l tells what is known of the module and what it holds, e shows all that the compiler said where only its "
         "first error is shown, ? lists the keys, q quits.\n\n"
         "With --exec, a shell command judges each generation that was loaded or swapped in. If it does not end with "
         "0, the build before takes its place again. It finds $LKM_RUN_STACK, $LKM_RUN_MODULE, $LKM_RUN_GENERATION "

@@ -96,6 +96,7 @@ const struct libos_entry libos_entry = {
 	.module_swap = libos_module_swap,
 	.module_renew = libos_module_renew,
 	.module_reset = libos_module_reset,
+	.module_ledger = libos_module_ledger,
 	.stacks = libos_stacks,
 	.netdev_add = libos_netdev_add,
 	.netdev_del = libos_netdev_del,

@@ -61,6 +61,7 @@ int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep
 		      uint32_t drain, struct libos_swap_report *report);
 int libos_module_renew(const struct libos_plugin *plugin, const struct libos_renewal *renewal);
 int libos_module_reset(const char *name, struct libos_reset *reset);
+int libos_module_ledger(const char *name, libos_ledger_visit visit, void *cookie);
 void libos_stacks(void (*visit)(void *cookie, void *low, void *high), void *cookie);
 void libos_swap_switch(struct task_struct *prev, struct task_struct *next);
 void libos_init_died(struct module *mod);

@@ -17,6 +17,7 @@
 #include <linux/string.h>
 #include <trace/events/module.h>
 #include <../kernel/module/internal.h>
+#include "ledger.h"
 #include "plugin.h"
 
 /* The steps of kernel/module/main.c, see module_main.h. */
@@ -216,6 +217,9 @@ static int form_module(struct module *mod, struct load_info *info, const struct 
 		goto out_coming;
 
 	/* From here on code of the module runs. */
+	err = libos_ledger_open(mod, plugin->load_bias, plugin->build);
+	if (err)
+		goto out_going;
 	current->thread.loading = mod;
 	rest = parse_args(mod->name, mod->args, mod->kp, mod->num_kp, -32768, 32767, mod,
 			  libos_unknown_module_param_cb);
@@ -233,6 +237,7 @@ out_going:
 	mod->state = MODULE_STATE_GOING;
 	module_destroy_params(mod->kp, mod->num_kp);
 	libos_notify_module(mod, MODULE_STATE_GOING);
+	libos_module_going(mod);
 out_coming:
 	mod->state = MODULE_STATE_GOING;
 	mutex_lock(&module_mutex);

@@ -6,6 +6,7 @@
 #ifndef _LIBOS_MODULE_MAIN_H
 #define _LIBOS_MODULE_MAIN_H
 
+#include <linux/livepatch.h>
 #include <linux/notifier.h>
 
 struct kernel_symbol;
@@ -42,6 +43,10 @@ LIBOS_STEP(void, module_unload_free, (struct module *mod), (mod))
 
 /* A tentative definition; the file's own, with its initialiser, completes it. */
 static struct blocking_notifier_head module_notify_list;
+
+/* Where a patch of live code would be taken back, nothing but the memory of the module is left to go. */
+void libos_module_going(struct module *mod);
+#define klp_module_going(mod) libos_module_going(mod)
 
 int libos_notify_module(struct module *mod, unsigned long state);
 int libos_notify_module(struct module *mod, unsigned long state)

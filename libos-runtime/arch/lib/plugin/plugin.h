@@ -35,6 +35,7 @@ void libos_for_each_socket(void (*visit)(struct sock *sk, void *arg), void *arg)
 int libos_count_inside(const struct module *mod, bool interrupt, char *who, size_t len);
 
 /* swap.c */
+void libos_retired_name(char *to, const char *name, unsigned int generation);
 int libos_module_rename(struct module *mod, const char *name);
 
 /*

@@ -15,6 +15,7 @@
 #include <linux/stacktrace.h>
 #include <linux/string.h>
 #include <../kernel/module/internal.h>
+#include "ledger.h"
 #include "plugin.h"
 
 struct inside {
@@ -116,6 +117,7 @@ static int renew(struct module *mod, const struct libos_plugin *plugin, struct l
 	old_symbols = mod->core_kallsyms;
 	mod->core_kallsyms = symbols;
 	take_over(mod, info->mod, info);
+	libos_ledger_renew(mod, plugin->load_bias, plugin->build);
 	synchronize_rcu();
 	libos_symbols_drop(&old_symbols);
 	return 0;

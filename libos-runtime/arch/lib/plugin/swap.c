@@ -62,7 +62,7 @@ int libos_module_rename(struct module *mod, const char *name)
 }
 
 /* "mycc@3", cut where a module name ends. */
-static void retired_name(char *to, const char *name, unsigned int generation)
+void libos_retired_name(char *to, const char *name, unsigned int generation)
 {
 	char suffix[16];
 	int n = snprintf(suffix, sizeof(suffix), "@%u", generation);
@@ -88,7 +88,7 @@ static int step_aside(struct module *mod, struct aside *aside)
 {
 	int err;
 
-	retired_name(aside->retired, mod->name, mod->arch.generation);
+	libos_retired_name(aside->retired, mod->name, mod->arch.generation);
 	err = libos_module_rename(mod, aside->retired);
 	if (err)
 		return err;

@@ -16,6 +16,7 @@
 #include <net/tcp.h>
 #include <lkm/migrate.h>
 #include <../kernel/module/internal.h>
+#include "ledger.h"
 #include "plugin.h"
 
 int __wrap_tcp_register_congestion_control(struct tcp_congestion_ops *ca);
@@ -93,6 +94,8 @@ int __wrap_tcp_register_congestion_control(struct tcp_congestion_ops *ca)
 	else
 		list_add_tail(&cc->node, &registrations);
 	mutex_unlock(&registrations_lock);
+	if (!err)
+		libos_ledger_take(LEDGER_CC, ca, _RET_IP_);
 	return err;
 }
 
@@ -100,6 +103,7 @@ void __wrap_tcp_unregister_congestion_control(struct tcp_congestion_ops *ca)
 {
 	struct cc *cc;
 
+	libos_ledger_give(LEDGER_CC, ca);
 	mutex_lock(&registrations_lock);
 	cc = find_ops(ca);
 	if (cc && cc->state == CC_LISTED)

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// PointerSearch: which blocks of a stack's memory something points to. As Sweep, it is conservative: a number that
+// looks like an address of a block, of any byte of it, is a pointer to it.
+//
+// That is how the kernel's kmemleak decides: what lies in a block counts only if the block itself is pointed to.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace lkm {
+
+class PointerSearch {
+ public:
+  struct Block {
+    std::uintptr_t at = 0;
+    std::size_t size = 0;
+    bool pointed_to = false;
+  };
+
+  /// Blocks must not overlap.
+  explicit PointerSearch(std::vector<Block> blocks);
+
+  /// Goes over the words in [low, high).
+  void over(const std::byte* low, const std::byte* high);
+  /// After the last over(): follows the pointers in blocks that are pointed to. In the order of their addresses.
+  const std::vector<Block>& finish();
+
+ private:
+  [[nodiscard]] Block* find(std::uintptr_t address);
+
+  std::vector<Block> blocks_;
+  std::uintptr_t low_ = 0, high_ = 0;
+  std::vector<std::pair<Block*, Block*>> between_;  ///< a word in the first points to the second
+};
+
+}  // namespace lkm
