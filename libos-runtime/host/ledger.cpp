@@ -77,10 +77,10 @@ void Stack::Impl::keep_lines_of(const LoadedPlugin& plugin) {
   const auto ledger = read_ledger(name);
   if (!ledger) return;
   std::map<std::pair<std::uint32_t, std::uintptr_t>, OldLines> kept;
-  for (const auto& [place, lines] : old_lines) {
+  for (const auto& old : old_lines) {
     const bool asked = std::ranges::any_of(
-        ledger->entries, [&](const auto& entry) { return std::pair(entry.build, entry.at) == place; });
-    if (lines.module != name || asked) kept[place] = lines;
+        ledger->entries, [&](const auto& entry) { return std::pair(entry.build, entry.at) == old.first; });
+    if (old.second.module != name || asked) kept.insert(old);
   }
   for (const auto& entry : ledger->entries) {
     if (entry.build == plugin.build) kept[{entry.build, entry.at}] = {name, lines_of(entry.build, entry.at)};
@@ -112,16 +112,16 @@ void Stack::Impl::look_for_pointers(void* plugin, std::span<libos_block> blocks)
   for (const auto& block : blocks) wanted.push_back({.at = ~std::uintptr_t(block.not_at), .size = block.size});
   PointerSearch search(std::move(wanted));
 
-  std::set<const LoadedPlugin*> builds;
+  std::set<const LoadedPlugin*> its_own;
   for (const auto& other : plugins) {
-    if (other.get() == plugin || (other->body && other->body->handle == plugin)) builds.insert(other.get());
+    if (other.get() == plugin || (other->body && other->body->handle == plugin)) its_own.insert(other.get());
   }
   for (const auto memory : runtime->memory()) {
     for (const auto piece : resident(memory, kPiece)) search.over(piece.data(), piece.data() + piece.size());
   }
   for (const auto& other : plugins) {
     const auto variables = other->file.writable();
-    if (!builds.contains(other.get())) search.over(variables.data(), variables.data() + variables.size());
+    if (!its_own.contains(other.get())) search.over(variables.data(), variables.data() + variables.size());
   }
   runtime->kernel().stacks(
       [](void* cookie, void* low, void* high) {
