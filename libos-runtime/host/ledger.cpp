@@ -130,7 +130,7 @@ void Stack::Impl::look_for_pointers(void* plugin, std::span<libos_block> blocks)
       &search);
 
   const auto points_into_the_module = [&](std::uintptr_t word) {
-    return std::ranges::any_of(builds, [&](const LoadedPlugin* build) {
+    return std::ranges::any_of(its_own, [&](const LoadedPlugin* build) {
       return word - build->file.bias() < build->file.mapped_size();
     });
   };
