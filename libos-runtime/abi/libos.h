@@ -177,6 +177,7 @@ struct libos_plugin {
 	const void *image; /* the file's bytes (its section headers are read), may be a read-only map */
 	size_t image_len;
 	const char *args; /* "alpha=3 beta=4", may be "" */
+	uint32_t generation; /* counts the builds of this name that ran here, from 1 */
 	uint32_t build; /* names this build in the ledger; never used twice */
 };
 

@@ -77,6 +77,7 @@ libos_plugin describe(LoadedPlugin& plugin, const std::string& parameters) {
           .image = plugin.file.bytes().data(),
           .image_len = plugin.file.bytes().size(),
           .args = parameters.c_str(),
+          .generation = plugin.generation,
           .build = plugin.build};
 }
 

@@ -232,6 +232,13 @@ TEST_F(ALedger, KeepsTheCodeThatAThreadWillNotLeaveAsAZombie) {
       ASSERT_TRUE(stack.unload("leaky"));
     }
     touch_everything(stack);
+
+    // Each has a name of its own.
+    ASSERT_TRUE(stack.load(leaky, "leak=stubborn"));
+    for (int i = 0; i < 1000 && calls() == "0\n"; ++i) stack.sleep_for(10ms);
+    ASSERT_TRUE(stack.unload("leaky"));
+    ASSERT_EQ(stack.modules().value().size(), 2u);
+    EXPECT_TRUE(stack.ledger("leaky@5")) << "the fifth load";
   });
 }
 

@@ -93,6 +93,7 @@ void ModuleTest::boot(const std::function<void(Stack&)>& body, Clock clock) {
                                  });
   EXPECT_TRUE(result) << result.error().message() << "\n" << log;
   EXPECT_FALSE(std::regex_search(log, std::regex("WARNING:|BUG:|Oops|Call Trace"))) << log;
+  EXPECT_FALSE(std::regex_search(log, std::regex(", [a-z ]+ at [a-z0-9_]+\\+0x"))) << "an audit's line:\n" << log;
 }
 
 std::string ModuleTest::edited(const std::string& module, const std::vector<Edit>& edits) {

@@ -4,7 +4,7 @@
 // modules/ built and ready to be loaded.
 //
 // The kernel comes from $LKM_RUN_IMAGE (what Kbuild/kernel prints); without it the test is skipped.
-// A kernel log with a warning, a BUG or an oops fails the test.
+// A kernel log with a warning, a BUG, an oops or a leak of a module that went fails the test.
 //
 // Swaps under load have a test for each kind of module, "…Renewed…": the module is built again from
 // sources that the test has edited.

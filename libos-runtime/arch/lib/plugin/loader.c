@@ -271,6 +271,7 @@ int libos_plugin_load(const struct libos_plugin *plugin, struct module **out)
 	if (err)
 		goto out_headers;
 	mod->arch.plugin = plugin->handle;
+	mod->arch.generation = plugin->generation;
 	libos_set_ranges(mod, &info);
 	err = form_module(mod, &info, plugin);
 	if (err)
@@ -301,11 +302,8 @@ const char *libos_plugin_name(const struct libos_plugin *plugin)
 int libos_module_load(const struct libos_plugin *plugin)
 {
 	struct module *mod;
-	int err = libos_plugin_load(plugin, &mod);
 
-	if (!err)
-		mod->arch.generation = 1;
-	return err;
+	return libos_plugin_load(plugin, &mod);
 }
 
 /* -- what generic module code asks of an architecture --------------------------------------------- */

@@ -81,7 +81,7 @@ static void take_over(struct module *mod, const struct module *from, const struc
 	mod->mem[MOD_RODATA].size = from->mem[MOD_RODATA].size;
 	mod->arch.text = from->arch.text;
 	mod->arch.text_end = from->arch.text_end;
-	mod->arch.generation++;
+	mod->arch.generation = from->arch.generation;
 	mod_tree_insert(mod);
 
 	mod->exit = from->exit;
@@ -146,6 +146,7 @@ int libos_module_renew(const struct libos_plugin *plugin, const struct libos_ren
 	if (err)
 		goto out;
 	libos_set_ranges(info.mod, &info);
+	info.mod->arch.generation = plugin->generation;
 	err = renew(mod, plugin, &info, renewal);
 out:
 	kfree(info.sechdrs);

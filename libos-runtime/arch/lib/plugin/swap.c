@@ -137,7 +137,6 @@ static int replace_cc(const struct libos_plugin *plugin, struct module *from,
 		return err;
 	}
 	swap.from = NULL;
-	to->arch.generation = from->arch.generation + 1;
 
 	start = libos_boot->host_ns();
 	err = sys_delete_module((const char __user *)swap.aside.retired, O_NONBLOCK);
