@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 9
+#define LIBOS_ABI_VERSION 10
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */

@@ -242,6 +242,58 @@ TEST_F(ALedger, KeepsTheCodeThatAThreadWillNotLeaveAsAZombie) {
   });
 }
 
+TEST_F(ALedger, KeepsACacheOfWhichObjectsAreInUse) {
+  const auto leaky = plugin("leaky");
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(leaky, "leak=handed_object"));
+    log_.clear();
+    ASSERT_TRUE(stack.unload("leaky"));
+    const auto lines = said(log_, "leaky");
+    EXPECT_NE(lines.find("left, something points to it"), std::string::npos) << lines;
+    EXPECT_NE(lines.find("left, objects of it are left"), std::string::npos) << lines;
+    EXPECT_EQ(stack.modules().value().at(0).name, "leaky@1") << "a cache can have a constructor";
+    touch_everything(stack);
+  });
+  EXPECT_EQ(log_.find("BUG"), std::string::npos) << log_;
+}
+
+TEST_F(ALedger, IsAuditedWhenTheModuleIsReloaded) {
+  const auto leaky = plugin("leaky");
+  const auto next = plugin("leaky", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(leaky, "leak=timer"));
+    log_.clear();
+    const auto report = stack.swap(next, {.state = StatePolicy::kReinit, .parameters = "leak=none"});
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->method, SwapMethod::kReloaded);
+    EXPECT_TRUE(std::regex_search(said(log_, "leaky"),
+                                  std::regex(line("1 timer pending \\(tick\\), armed", "t[a-z_]*", "cancelled"))))
+        << log_;
+    EXPECT_TRUE(stack.ledger("leaky")->entries.empty());
+    touch_everything(stack);
+  });
+}
+
+TEST_F(ALedger, OfAControlWhoseSocketsMoveIsTheNewBuilds) {
+  const std::string builds[] = {plugin("swapcc", 1), plugin("swapcc", 2)};
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(builds[0]));
+    const auto flow = start_flow(stack, "swapcc");
+    ASSERT_TRUE(flow);
+    log_.clear();
+    for (int i = 1; i <= 4; ++i) {
+      const auto report = stack.swap(builds[i % 2], {.state = StatePolicy::kReinit});
+      ASSERT_TRUE(report) << report.error().message();
+      ASSERT_EQ(report->method, SwapMethod::kMoved);
+      const auto ledger = stack.ledger("swapcc").value();
+      ASSERT_EQ(ledger.entries.size(), 1u) << text(ledger);
+      EXPECT_EQ(ledger.entries[0].kind, "congestion control");
+    }
+    EXPECT_EQ(said(log_, "swapcc").find(" at "), std::string::npos) << log_;
+    expect_intact(stack, *flow, "swapcc");
+  });
+}
+
 TEST_F(ALedger, StaysWithAModuleThatIsRenewed) {
   const std::string builds[] = {plugin("ticker", 1), plugin("ticker", 2)};
   run([&](Stack& stack) {

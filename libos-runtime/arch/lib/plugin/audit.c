@@ -82,6 +82,18 @@ static bool is_block(const struct ledger_record *record)
 	       record->class == LEDGER_PERCPU || record->class == LEDGER_PACKET_BUFFER;
 }
 
+/* The kernel would call its destruction a bug. */
+static bool has_objects(const struct ledger_record *cache)
+{
+	const struct ledger_record *record;
+
+	list_for_each_entry(record, &cache->place->ledger->records, node) {
+		if (record->class == LEDGER_OBJECT && libos_ledger_is_of(record, cache))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Takes back one thing. Its record goes first, for whatever the module's code gives back meanwhile must not be
  * taken back again.
@@ -98,6 +110,10 @@ static void take_back(struct ledger_record *record)
 	}
 	if (!kind->undo && record->place->call->how == HOW_OWN) {
 		leave(record, "nothing takes it back");
+		return;
+	}
+	if (record->class == LEDGER_CACHE && has_objects(record)) {
+		leave(record, "objects of it are left");
 		return;
 	}
 	if (record->class == LEDGER_RCU) { /* its callback ends it */

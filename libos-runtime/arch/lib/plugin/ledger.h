@@ -195,6 +195,8 @@ struct ledger_kind {
 
 extern const struct ledger_kind libos_ledger_kinds[LEDGER_CLASSES];
 bool libos_ledger_there(const struct ledger_record *record);
+/* An object of that slab cache. */
+bool libos_ledger_is_of(const struct ledger_record *object, const struct ledger_record *cache);
 void libos_ledger_taken(struct ledger_record *record);
 void libos_ledger_dropped(struct ledger_record *record);
 struct rtnl_msg_handler;

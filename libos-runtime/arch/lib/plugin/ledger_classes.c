@@ -175,6 +175,13 @@ bool libos_ledger_there(const struct ledger_record *record)
 	return !kind->there || kind->there(record);
 }
 
+bool libos_ledger_is_of(const struct ledger_record *object, const struct ledger_record *cache)
+{
+	const struct slab *slab = virt_to_slab(key(object));
+
+	return slab && slab->slab_cache == key(cache);
+}
+
 /* -- what a record keeps besides the key ---------------------------------------------------------------- */
 
 static struct kernfs_node *find_entry(const struct kobject *kobj, const char *name)

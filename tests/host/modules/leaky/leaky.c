@@ -110,6 +110,15 @@ static int take_object(void)
 	return cache && kmem_cache_alloc(cache, GFP_KERNEL) ? 0 : -ENOMEM;
 }
 
+/* One that the kernel knows of: its cache cannot go. */
+static int take_handed_object(void)
+{
+	struct kmem_cache *cache = kmem_cache_create("leaky_things", sizeof(struct thing), 0, 0, NULL);
+
+	init_task.journal_info = cache ? kmem_cache_alloc(cache, GFP_KERNEL) : NULL;
+	return init_task.journal_info ? 0 : -ENOMEM;
+}
+
 /* -- what runs later ----------------------------------------------------------------------------------- */
 
 static struct timer_list timer;
@@ -506,6 +515,7 @@ static const struct kind {
 	{ "skb", take_skb },
 	{ "cache", take_cache },
 	{ "object", take_object },
+	{ "handed_object", take_handed_object },
 	{ "timer", take_timer },
 	{ "hrtimer", take_hrtimer },
 	{ "work", take_work, true },
