@@ -21,6 +21,12 @@ std::string kept_copy(const fs::path& folder, const std::string& name, const std
 
 std::string text(const Json& object, const char* name) { return object.value(name, std::string()); }
 
+/// Of a load: the folder, or the name of one of the kernel's tree; "" for a file.
+std::string source_of(const Json& params) {
+  const std::string what = text(params, "what");
+  return what.find('/') == std::string::npos ? what : text(params, "source");
+}
+
 }  // namespace
 
 Result<Record> Record::read(const std::filesystem::path& file) {
@@ -33,7 +39,7 @@ Result<Record> Record::read(const std::filesystem::path& file) {
       Entry entry{.command = {text(from, "method"), from.at("params")}, .key = text(from, "key")};
       if (const auto module = from.find("module"); module != from.end()) {
         entry.is_module = true;
-        entry.now = {text(*module, "path"), text(*module, "parameters"), text(*module, "shown")};
+        entry.now = {text(*module, "path"), text(*module, "parameters"), text(*module, "shown"), text(*module, "source")};
         entry.before = {text(*module, "path_before"), text(*module, "parameters_before"),
                         text(*module, "shown_before")};
         entry.changed_ns = module->value("changed_ns", std::uint64_t{0});
@@ -59,6 +65,7 @@ void Record::save() const {
       json["module"] = {{"path", entry.now.path},
                         {"parameters", entry.now.parameters},
                         {"shown", entry.now.shown},
+                        {"source", entry.now.source},
                         {"path_before", entry.before.path},
                         {"parameters_before", entry.before.parameters},
                         {"shown_before", entry.before.shown},
@@ -100,6 +107,10 @@ void Record::note(const std::string& method, const Json& params, const Json& res
     put({{method, params}, "device " + name});
   } else if (method == "device.del") {
     drop("device " + name);
+  } else if (method == "address.add") {
+    put({{method, params}, fmt::format("address {} {} {}", text(params, "netns"), text(params, "device"), text(params, "address"))});
+  } else if (method == "route.add") {
+    put({{method, params}, fmt::format("route {} {}", text(params, "netns"), text(params, "to"))});
   } else if (method == "sysctl") {
     if (!params.contains("value")) return;
     put({{method, params}, fmt::format("sysctl {} {}", text(params, "netns"), name)});
@@ -109,7 +120,7 @@ void Record::note(const std::string& method, const Json& params, const Json& res
     put({.command = {method, Json::object()},
          .key = "module " + text(*module, "name"),
          .now = {text(*module, "path"), text(params, "parameters"),
-                 fmt::format("{}@{}", text(*module, "name"), module->value("generation", 0u))},
+                 fmt::format("{}@{}", text(*module, "name"), module->value("generation", 0u)), source_of(params)},
          .before = {},
          .changed_ns = now_ns,
          .is_module = true});
@@ -166,7 +177,7 @@ bool Record::young(const Entry& entry, std::chrono::milliseconds probation) cons
          std::chrono::nanoseconds(died_ns_ - entry.changed_ns) < probation;
 }
 
-std::vector<Record::Command> Record::to_redo(std::chrono::milliseconds probation) const {
+std::vector<Command> Record::to_redo(std::chrono::milliseconds probation) const {
   std::vector<Command> commands;
   for (const Entry& entry : entries_) {
     if (!entry.is_module) {
@@ -176,6 +187,26 @@ std::vector<Record::Command> Record::to_redo(std::chrono::milliseconds probation
     const Module& module = young(entry, probation) ? entry.before : entry.now;
     if (module.path.empty()) continue;
     commands.push_back({entry.command.method, {{"what", module.path}, {"parameters", module.parameters}}});
+  }
+  return commands;
+}
+
+std::vector<Command> Record::commands() const {
+  std::vector<Command> commands;
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const Entry& entry = entries_[i];
+    const Module& module = entry.now;
+    if (!entry.is_module) {
+      commands.push_back(entry.command);
+      continue;
+    }
+    // Of several modules of one folder the last one has the parameters.
+    const bool again = std::any_of(entries_.begin() + std::ptrdiff_t(i) + 1, entries_.end(), [&](const Entry& later) {
+      return later.is_module && !module.source.empty() && later.now.source == module.source;
+    });
+    if (again) continue;
+    commands.push_back({entry.command.method,
+                        {{"what", module.source.empty() ? module.path : module.source}, {"parameters", module.parameters}}});
   }
   return commands;
 }

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "toolkit/control/protocol.hpp"
+#include "toolkit/control/stack_file.hpp"
 
 namespace lkm::control {
 
@@ -30,13 +30,11 @@ class Record {
   /// The stack has died. `why` and the end of its log are kept with it.
   void note_death(const std::string& why, const std::string& log, std::uint64_t now_ns);
 
-  struct Command {
-    std::string method;
-    Json params;
-  };
   /// What to do again, in order. A module that was swapped less than `probation` before the death is of the build
   /// before; one that was loaded in that time is left out.
   [[nodiscard]] std::vector<Command> to_redo(std::chrono::milliseconds probation) const;
+  /// What makes a stack like this one, with modules by the folders that they were built from, where those are known.
+  [[nodiscard]] std::vector<Command> commands() const;
   /// What cannot be done again, for people.
   [[nodiscard]] std::vector<std::string> lost(std::chrono::milliseconds probation) const;
   /// Of the death.
@@ -53,6 +51,7 @@ class Record {
   struct Module {
     std::string path, parameters;
     std::string shown;  ///< "mycc@3"
+    std::string source = {};  ///< folder, or a name; may be empty
   };
   struct Entry {
     Command command;

@@ -32,7 +32,7 @@ std::uint64_t now_ns() {
 void make_again(Stack& stack, control::Server& server, control::Record& record) {
   const auto since = now_ns();
   std::string failed;
-  for (const auto& [method, params] : record.to_redo(kProbation)) {
+  for (const auto& [method, params, where] : record.to_redo(kProbation)) {
     auto fiber = stack.spawn("again", [&server, &failed, method = method, params = params] {
       const auto done = server.call(method, params);
       if (!done) failed += fmt::format("; could not do again: {}", done.error().what());
@@ -72,6 +72,9 @@ Result<int> serve(Stack& stack, const DaemonOptions& options, control::Record& r
   exec::add_methods(*server, stack, options.folder.path() / "views", about.mount);
   server->on_done([&record](const std::string& method, const control::Json& params, const control::Json& result) {
     record.note(method, params, result, now_ns());
+  });
+  server->add("record", [&record](control::Call&) -> Result<Json> {
+    return Json{{"stack_file", control::to_stack_file(record.commands())}};
   });
   if (options.again) make_again(stack, *server, record);
   LKM_CHECK(server->start());

@@ -73,6 +73,7 @@ Result<void> set_up(const std::vector<control::Command>& commands, const control
     // Parameters are for the last: the others are there because it depends on them.
     for (const Plugin& plugin : made->second.plugins) {
       Json params{{"what", plugin.path}};
+      if (made->second.build) params["source"] = made->second.build->folder().string();
       if (&plugin == &made->second.plugins.back()) params["parameters"] = text(command.params, "parameters");
       LKM_CHECK(request(std::move(params)));
     }

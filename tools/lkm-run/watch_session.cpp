@@ -267,6 +267,7 @@ Result<std::optional<WatchSession::Went>> WatchSession::put(control::Client& cli
     LKM_TRY(Json report, call(client, terminal_, "load",
                               {{"what", plugin.path.string()},
                                {"parameters", parameters},
+                               {"source", watcher_.folder().string()},
                                {"snapshot", settings_.snapshot}}));
     serving_ = generation_name(report["module"]);
     builds_mapped_.reset();

@@ -84,6 +84,12 @@ void show(const Terminal& terminal, const Json& value, const std::string& name, 
 }
 
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
+  if (arguments.has("file")) {
+    LKM_TRY(auto client, connect(arguments));
+    LKM_TRY(const Json record, client.call("record"));
+    terminal.json() ? terminal.object(record) : terminal.text(record.value("stack_file", ""));
+    return kDone;
+  }
   Json info = tool_info();
   const auto stack = stack_info(arguments);
   info["stack"] = stack ? *stack : Json(stack.error().message());
@@ -105,8 +111,9 @@ const Verb kInfo = {
     .description =
         "Prints versions, paths, what lkm-run doctor finds amiss, and of the stack its modules, boot "
         "times and last log lines. Read it before you publish it: it has paths and module names.",
-    .options = {},
-    .examples = {{"lkm-run info > report.txt", "for a bug report"}},
+    .options = {{.name = "file", .help = "the stack as a file for lkm-run up --file, as far as lkm-run made it"}},
+    .examples = {{"lkm-run info > report.txt", "for a bug report"},
+                 {"lkm-run info --file > stack.toml", "to make a stack like it"}},
     .run = run,
 };
 

@@ -13,13 +13,15 @@ namespace {
 /// How to load, besides what.
 struct Way {
   bool snapshot = true;
+  std::string source = {};  ///< folder that it was built from
   std::string failing;  ///< of --fail-allocation; "" if it was not given
 };
 
 Result<void> load_one(control::Client& client, Terminal& terminal, const std::string& what,
                       const std::string& parameters, const Way& way) {
-  LKM_TRY(const Json loaded, call(client, terminal, "load",
-                                  {{"what", what}, {"parameters", parameters}, {"snapshot", way.snapshot}}));
+  LKM_TRY(const Json loaded,
+          call(client, terminal, "load",
+               {{"what", what}, {"parameters", parameters}, {"snapshot", way.snapshot}, {"source", way.source}}));
   if (terminal.json()) {
     terminal.object({{"loaded", loaded}});
   } else {
@@ -95,7 +97,7 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
     terminal.error(parameters.error());
     return kUsage;
   }
-  const Way way{.snapshot = !arguments.has("no-snapshot"), .failing = arguments.value("fail-allocation", "")};
+  Way way{.snapshot = !arguments.has("no-snapshot"), .failing = arguments.value("fail-allocation", "")};
   if (const auto& text = way.failing; !text.empty() && text != "each") {
     unsigned number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -110,6 +112,7 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   LKM_TRY(const auto place, place_of(folder, client));
   const auto made = make_plugins(what, place, terminal, Speed::kKbuild);
   if (!made) return explain(terminal, made.error());
+  if (made->build) way.source = made->build->folder();
   // Parameters are for the last: the others are there because it depends on them.
   for (const Plugin& plugin : made->plugins) {
     if (&plugin == &made->plugins.back()) return load_last(client, terminal, plugin.path, *parameters, way);
