@@ -44,7 +44,31 @@ struct libos_fault {
 	uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
 	uint64_t di, si, bp, bx, dx, ax, cx, sp, ip, flags;
 	uint64_t address; /* what was accessed, 0 if that is not known */
-	uint64_t signal; /* SIGSEGV, SIGBUS, SIGILL, SIGFPE */
+	uint64_t signal; /* SIGSEGV, SIGBUS, SIGILL, SIGFPE; or'ed with LIBOS_FAULT_* */
+};
+#define LIBOS_FAULT_NO_ADDRESS 0x100u /* what was accessed is no address that memory can have */
+#define LIBOS_FAULT_STALL 0x200u /* no fault: the host found that this code never ends */
+
+/* A back trace that was printed, and what for. */
+struct libos_trace {
+	const char *what; /* of a fault that ends a task or the stack; NULL: only a trace */
+	const char *context; /* "softirq", "task 12 (name)" */
+	/* Innermost first. Where the instruction is: of a call, a byte of it, not what it returns to. */
+	const uint64_t *frames;
+	uint32_t n;
+};
+
+/* A task that has a module's code on its call stack. */
+struct libos_inside {
+	int32_t pid;
+	uint32_t runnable; /* 1: it would run if it could; 0: it sleeps */
+	uint32_t locked; /* 1: it sleeps uninterruptibly for a mutex, semaphore or the like */
+	uint32_t is_thread; /* 1: a kernel thread */
+	uint64_t calls; /* system calls that it has begun */
+	uint64_t switches; /* times that it was switched out */
+	uint64_t runtime_ns; /* CPU time */
+	uint64_t ip; /* innermost address within the module, as in struct libos_trace */
+	const char *name;
 };
 
 /* One iovec of a frame; same layout as struct iovec. */
@@ -134,6 +158,15 @@ struct libos_host {
 	 * not count, nor what lies in a block that nothing points to. Does not give up the CPU.
 	 */
 	void (*look_for_pointers)(void *plugin, struct libos_block *blocks, size_t n);
+
+	/* -- back traces -- */
+	/*
+	 * [any] Where in the source a module's code at this address is, as "mycc.c:88", or 0 when it is none.
+	 * NUL-terminated; gives its length.
+	 */
+	size_t (*frame_line)(uint64_t ip, char *to, size_t len);
+	/* [any] A back trace was printed. Need not return. */
+	void (*back_trace)(const struct libos_trace *trace);
 
 	/* -- memory of other processes -- */
 	/*
@@ -330,6 +363,12 @@ struct libos_entry {
 	 * record all of it; or -ENOENT.
 	 */
 	int (*module_ledger)(const char *name, libos_ledger_visit visit, void *cookie);
+	/* A task died in the module's exit: it keeps neither its name nor its exports, and stays. */
+	void (*module_died)(const char *name);
+	/* All tasks but the caller's that have code of the module on their call stacks. Does not sleep. */
+	void (*module_inside)(const char *name,
+			      void (*visit)(void *cookie, const struct libos_inside *task),
+			      void *cookie);
 	/* The call stacks of all tasks but the caller's, as far as they are in use. Does not sleep. */
 	void (*stacks)(void (*visit)(void *cookie, void *low, void *high), void *cookie);
 

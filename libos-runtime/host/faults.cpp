@@ -50,7 +50,25 @@ libos_fault read_registers(const ucontext_t& context, int signal, const siginfo_
                       ? reinterpret_cast<std::uint64_t>(info.si_addr)
                       : fault.ip;
   fault.signal = std::uint64_t(signal);
+  // A non-canonical address: the processor does not tell it.
+  if (signal == SIGSEGV && info.si_code == SI_KERNEL) fault.signal |= LIBOS_FAULT_NO_ADDRESS;
   return fault;
+}
+
+/// As if the interrupted code had called kernel->fault(&fault) on its own stack.
+void go_to_the_kernel(ucontext_t& context, const libos_fault& fault) {
+  auto& r = context.uc_mcontext.gregs;
+  const Where where = g_where();
+  auto sp = std::uintptr_t(r[REG_RSP]) - kRedZone;
+  if (where.stack != nullptr && (FiberStacks::in_guard(where.stack, fault.address) ||
+                                 FiberStacks::in_guard(where.stack, sp))) {
+    sp = reinterpret_cast<std::uintptr_t>(g_overflow_stack) + sizeof(g_overflow_stack);
+  }
+  sp = (sp - sizeof(fault)) & ~std::uintptr_t{15};
+  std::memcpy(reinterpret_cast<void*>(sp), &fault, sizeof(fault));
+  r[REG_RDI] = greg_t(sp);
+  r[REG_RSP] = greg_t(sp - sizeof(void*));
+  r[REG_RIP] = reinterpret_cast<greg_t>(g_kernel->fault);
 }
 
 /// Not ours: the handler that was there before decides; without one, the default action.
@@ -80,18 +98,7 @@ void handle(int signal, siginfo_t* info, void* opaque) {
     return;
   }
 
-  const libos_fault fault = read_registers(*context, signal, *info);
-  auto sp = std::uintptr_t(r[REG_RSP]) - kRedZone;
-  if (where.stack != nullptr && (FiberStacks::in_guard(where.stack, fault.address) ||
-                                 FiberStacks::in_guard(where.stack, sp))) {
-    sp = reinterpret_cast<std::uintptr_t>(g_overflow_stack) + sizeof(g_overflow_stack);
-  }
-  // As if the faulting code had called kernel->fault(&fault) on its own stack.
-  sp = (sp - sizeof(fault)) & ~std::uintptr_t{15};
-  std::memcpy(reinterpret_cast<void*>(sp), &fault, sizeof(fault));
-  r[REG_RDI] = greg_t(sp);
-  r[REG_RSP] = greg_t(sp - sizeof(void*));
-  r[REG_RIP] = reinterpret_cast<greg_t>(g_kernel->fault);
+  go_to_the_kernel(*context, read_registers(*context, signal, *info));
 }
 
 }  // namespace
@@ -106,6 +113,13 @@ void install(const libos_entry& kernel, Where (*where)()) {
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     ::sigaction(kSignals[i], &action, &g_before[i]);
   }
+}
+
+void divert(void* ucontext, std::uint64_t fault) {
+  auto* context = static_cast<ucontext_t*>(ucontext);
+  libos_fault registers = read_registers(*context, 0, {});
+  registers.signal = fault;
+  go_to_the_kernel(*context, registers);
 }
 
 void prepare_thread() {

@@ -6,6 +6,8 @@
 #include <fnmatch.h>
 #include <sys/syscall.h>
 
+#include <elf.h>
+
 #include <algorithm>
 #include <fstream>
 #include <optional>
@@ -110,7 +112,10 @@ void Stack::install_module_hooks() {
   runtime.ledger = impl_.get();
   runtime.on_console = [this](std::string_view line) {
     if (impl_->capturing > 0) impl_->captured_log += line;
+    impl_->traces.log(line);
   };
+  runtime.on_source_line = [this](std::uintptr_t address) { return impl_->traces.line(address); };
+  runtime.on_back_trace = [this](const libos_trace& trace) { impl_->take_trace(trace); };
   runtime.on_modprobe = [this](const char* name) -> int {
     const std::string wanted = name;
     std::string module = canonical(wanted);
@@ -141,15 +146,40 @@ Result<ModuleInfo> Stack::load(const std::string& what, const std::string& param
   return impl_->on_fiber([&] { return load_on_fiber(what, parameters); });
 }
 
-Result<void> Stack::unload(const std::string& name) {
-  return impl_->on_fiber([&] { return unload_on_fiber(name); });
-}
-
 Result<std::vector<ModuleInfo>> Stack::modules() {
   return impl_->on_fiber([&] { return modules_on_fiber(); });
 }
 
-Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::string& parameters) {
+/// On the fiber whose allocations it is about: of those that are made under the plugin's code, that one fails. It is
+/// the kernel's own fault injection (Documentation/fault-injection/fault-injection.rst).
+Result<void> Stack::let_allocations_fail(const PluginFile& plugin, unsigned number) {
+  for (const auto& segment : plugin.segments()) {
+    if ((segment.flags & PF_X) == 0) continue;
+    for (const std::string point : {"failslab", "fail_page_alloc"}) {
+      const std::string folder = "/sys/kernel/debug/" + point + "/";
+      const std::pair<const char*, std::string> settings[] = {
+          {"require-start", fmt::format("{:#x}", segment.at)},
+          {"require-end", fmt::format("{:#x}", segment.at + segment.size)},
+          {"stacktrace-depth", "32"},
+          {"ignore-gfp-wait", "N"},
+          {"verbose", "2"},
+          {"verbose_ratelimit_interval_ms", "0"}};
+      for (const auto& [name, value] : settings) LKM_CHECK(write_file(folder + name, value));
+      if (point == "fail_page_alloc") LKM_CHECK(write_file(folder + "min-order", "0"));
+    }
+  }
+  return write_file("/proc/thread-self/fail-nth", fmt::format("{}", number));
+}
+
+/// On the same fiber: how many more it would have had to make. 0: the one has failed.
+unsigned Stack::allocations_left() {
+  const auto left = read_file("/proc/thread-self/fail-nth");
+  (void)write_file("/proc/thread-self/fail-nth", "0");
+  return left ? unsigned(std::atoi(left->c_str())) : 0;
+}
+
+Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::string& parameters,
+                                        FailingAllocation* failing) {
   fs::path path = what;
   if (!is_file_name(what)) {
     const std::string name = canonical(what);
@@ -185,8 +215,9 @@ Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::stri
 
   LKM_TRY(auto file, PluginFile::open(path, release()));
   const std::string name = facts.name;
-  auto owned = std::make_unique<LoadedPlugin>(std::move(file));
+  auto owned = std::make_unique<LoadedPlugin>(std::move(file), impl_->traces);
   LoadedPlugin& plugin = *owned;
+  impl_->watch_code_of(plugin);
   plugin.generation = ++impl_->generations[name];
   plugin.build = ++impl_->builds;
   plugin.given = parameters;
@@ -198,23 +229,38 @@ Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::stri
   impl_->captured_log.clear();
   const auto stop_capturing = defer([&] { --impl_->capturing; });
   // An oops of an init is contained, and no reason to give up what another module's probation protects.
-  if (impl_->panic_on_oops) LKM_CHECK(sysctl("kernel.panic_on_oops", "0"));
+  const bool contained = impl_->panic_on_oops && impl_->change && impl_->change->module != name;
+  if (contained) LKM_CHECK(sysctl("kernel.panic_on_oops", "0"));
   const auto panic_again = defer([&] {
-    if (impl_->panic_on_oops) (void)sysctl("kernel.panic_on_oops", "1");
+    if (contained && impl_->panic_on_oops) (void)sysctl("kernel.panic_on_oops", "1");
   });
+  impl_->failed_at.clear();
+  const auto forget_place = defer([&] { impl_->failed_at.clear(); });
+  Result<void> armed;
   LKM_TRY(auto fiber, spawn("insmod", [&] {
             const auto description = describe(plugin, parameters);
-            err = impl_->runtime->kernel().module_load(&description);
+            if (failing != nullptr) armed = let_allocations_fail(plugin.file, failing->number);
+            if (armed) err = impl_->runtime->kernel().module_load(&description);
+            if (failing != nullptr) failing->reached = allocations_left() == 0;
           }));
-  if (fiber.join() == FiberEnd::kOopsed) {
+  const auto end = fiber.join();
+  if (failing != nullptr) failing->place = impl_->failed_at;
+  if (!armed) {
+    std::erase_if(impl_->plugins, [&](const auto& other) { return other.get() == &plugin; });
+    return Failure(std::move(armed).error().while_doing("let an allocation fail"));
+  }
+  if (end == FiberEnd::kOopsed) {
     plugin.zombie = true;  // still in the kernel's list: unmapping it would be the next oops
-    return fail_hint(EFAULT, "lkm-run log shows the oops", "'{}': oops in its init{}", name,
+    return fail_hint(EFAULT, "lkm-run log shows the oops", "'{}': oops in its init: {}{}", name, impl_->fault,
                      log_for_error(impl_->captured_log));
   }
   if (err != 0) {
     const auto log = log_for_error(impl_->captured_log);
     impl_->unmap_freed();
     impl_->forget(plugin);
+    if (failing != nullptr && failing->reached) {
+      return fail(-err, "load '{}': its init failed, as it should", name);
+    }
     return fail(-err, "load '{}'{}", name, log.empty() ? ": its init failed" : log);
   }
   plugin.initial = read_parameters(*this, name);
@@ -235,8 +281,9 @@ Result<void> Stack::unload_on_fiber(const std::string& wanted) {
             err = syscall(SYS_delete_module, name.c_str(), O_NONBLOCK);
           }));
   if (fiber.join() == FiberEnd::kOopsed) {
+    impl_->runtime->kernel().module_died(name.c_str());
     if (auto* plugin = impl_->find(name)) plugin->zombie = true;
-    return fail_hint(EFAULT, "lkm-run log shows the oops", "'{}': oops in its exit", name);
+    return fail_hint(EFAULT, "lkm-run log shows the oops", "'{}': oops in its exit: {}", name, impl_->fault);
   }
   impl_->unmap_freed();
   if (err == 0) return {};

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,8 +33,12 @@ constexpr std::uint64_t kNever = UINT64_MAX;
 constexpr std::uint64_t kTickNs = 1'000'000;
 constexpr std::size_t kBootStack = 64 * 1024;
 constexpr std::size_t kFiberStack = 256 * 1024;  // FIBER_STACK_SIZE of arch/lib
-/// Ticks without an interrupt after which the stack is stalled, when there is a snapshot to go back to.
+/// Ticks after which the stack is stalled, when there is a snapshot to go back to: in which no interrupt was taken, or
+/// no task was switched while the CPU was inside the code that is watched. A stall in code that cannot be diverted is
+/// ended after twice as many.
 constexpr std::uint32_t kStallTicks = 1000;
+/// Of the log since a snapshot; of more, the older half is forgotten.
+constexpr std::size_t kLogKept = 64 * 1024;
 /// In virtual time, after how many jumps to look at host descriptors.
 constexpr unsigned kVirtualTurns = 64;
 
@@ -64,11 +69,14 @@ struct Runtime::Callbacks {
       auto why = line.substr(at);
       g_runtime->panic_ = why.substr(0, why.find('\n'));
     }
+    if (g_runtime->snapshot_.there()) g_runtime->keep_log(line);
+    // The begin of its end, should it be that.
+    if (line.find("BUG: ") != std::string_view::npos) g_runtime->died_ns_ = host_ns();
     g_runtime->on_console(line);
     if (g_runtime->options_.console) g_runtime->options_.console(line);
   }
   [[noreturn]] static void halt(int panicked) noexcept {
-    if (panicked != 0 && g_runtime->snapshot_.there()) g_runtime->snapshot_.resume(g_runtime->panic_);
+    if (panicked != 0) g_runtime->die(g_runtime->cause_.empty() ? g_runtime->panic_ : g_runtime->cause_);
     g_runtime->leave(panicked != 0);
     __builtin_unreachable();
   }
@@ -115,6 +123,16 @@ struct Runtime::Callbacks {
   static std::size_t user_write(void* user, void* to, const void* from, std::size_t len) noexcept {
     return static_cast<UserMemory*>(user)->write(to, from, len);
   }
+  static std::size_t frame_line(std::uint64_t ip, char* to, std::size_t len) noexcept {
+    if (!g_runtime->on_source_line) return 0;
+    const std::string line = g_runtime->on_source_line(ip);
+    const std::size_t n = line.copy(to, len - 1);
+    to[n] = '\0';
+    return n;
+  }
+  static void back_trace(const libos_trace* trace) noexcept {
+    if (g_runtime->on_back_trace) g_runtime->on_back_trace(*trace);
+  }
   static void plugin_freed(void* plugin) noexcept { g_runtime->freed_plugins_.push_back(plugin); }
   static void plugin_kept(void* plugin, const char* name, const char* why) noexcept {
     g_runtime->ledger->plugin_kept(plugin, name, why);
@@ -133,9 +151,10 @@ struct Runtime::Callbacks {
     if (g_runtime == nullptr || !g_runtime->on_fiber()) return {};
     return {true, g_runtime->entry_->stack()};
   }
-  static void tick(int) {
-    raise(1u << LIBOS_IRQ_TIMER | 1u << LIBOS_IRQ_HOST);
-    g_runtime->watch_for_a_stall();
+  static void tick(int, siginfo_t*, void* ucontext) {
+    // In virtual time the tick is a watch and nothing else.
+    if (!g_runtime->clock_.is_virtual()) raise(1u << LIBOS_IRQ_TIMER | 1u << LIBOS_IRQ_HOST);
+    g_runtime->watch_for_a_stall(ucontext);
   }
   static void ring(int) { raise(1u << LIBOS_IRQ_HOST); }
   static void init(void*) noexcept { g_runtime->pid1(); }
@@ -172,6 +191,7 @@ Result<std::unique_ptr<Runtime>> Runtime::create(const Stack::Options& options) 
                      LIBOS_ABI_VERSION);
   }
   runtime->cpu_ = runtime->entry_->cpu;
+  if (const auto code = runtime->segments(PF_X); !code.empty()) runtime->library_code_ = code.front();
   LKM_TRY(runtime->pool_, Mapping::memory(options.memory, PROT_READ | PROT_WRITE, MAP_NORESERVE));
   if (options.clock == Clock::kVirtual) runtime->random_.seed(options.seed);
   return runtime;
@@ -186,7 +206,7 @@ Result<void> Runtime::run(std::function<void()> init) {
   g_runtime = this;
   g_booted = true;
   init_ = std::move(init);
-  options_.cmdline = fmt::format("panic=-1 loglevel=7 {}", options_.cmdline);
+  options_.cmdline = fmt::format("panic=-1 loglevel=7 printk.devkmsg=on {}", options_.cmdline);
 
   host_ = libos_host{.abi_version = LIBOS_ABI_VERSION,
                      .size = sizeof(libos_host),
@@ -214,6 +234,8 @@ Result<void> Runtime::run(std::function<void()> init) {
                      .plugin_kept = Callbacks::plugin_kept,
                      .source_line = Callbacks::source_line,
                      .look_for_pointers = Callbacks::look_for_pointers,
+                     .frame_line = Callbacks::frame_line,
+                     .back_trace = Callbacks::back_trace,
                      .user_read = Callbacks::user_read,
                      .user_write = Callbacks::user_write,
                      .net_xmit = Callbacks::net_xmit};
@@ -243,6 +265,7 @@ Result<void> Runtime::run(std::function<void()> init) {
     other->result = -ESHUTDOWN;
     other->wake();
   }
+  if (panicked_ && !cause_.empty()) return fail(ENOTRECOVERABLE, "{}: {}", panic_, cause_);
   if (panicked_) return fail(ENOTRECOVERABLE, "{}", panic_.empty() ? "kernel panic" : panic_);
   return {};
 }
@@ -264,7 +287,10 @@ bool Runtime::on_fiber() const {
 Result<Snapshot::Side> Runtime::take_snapshot() {
   if (threads_) return fail(EOPNOTSUPP, "a snapshot of a stack in embedded mode");
   LKM_TRY(const auto side, snapshot_.take());
-  ticks_without_interrupt_ = 0;
+  ticks_without_interrupt_ = ticks_inside_ = 0;
+  died_ns_ = 0;
+  cause_.clear();
+  since_snapshot_.clear();
   if (side == Snapshot::Side::kCopy) {
     // A process's own: its timers, and what it waits for.
     tick_made_ = tick_on_ = false;
@@ -272,39 +298,106 @@ Result<Snapshot::Side> Runtime::take_snapshot() {
     LKM_CHECK(events_.renew());
     if (options_.on_resume) options_.on_resume(snapshot_.why());
     if (at_resume) at_resume();
+  } else if (clock_.is_virtual()) {
+    arm_tick(true);
   }
   return side;
 }
 
-/// In the signal handler of the tick: code that takes no interrupt for so long loops for ever.
-void Runtime::watch_for_a_stall() {
-  if (!snapshot_.there()) return;
-  if (++ticks_without_interrupt_ >= kStallTicks) {
-    snapshot_.resume("it was stalled: no interrupt was taken for a second");
+std::chrono::nanoseconds Runtime::since_death() const {
+  return std::chrono::nanoseconds(host_ns() - snapshot_.died_ns());
+}
+
+void Runtime::die(const std::string& why) {
+  if (died_ns_ == 0) died_ns_ = host_ns();
+  if (snapshot_.there()) snapshot_.resume(why, since_snapshot_, died_ns_);
+}
+
+void Runtime::note_cause(std::string why) {
+  cause_ = std::move(why);
+}
+
+void Runtime::keep_log(std::string_view text) {
+  if (since_snapshot_.size() + text.size() > kLogKept) since_snapshot_.erase(0, kLogKept / 2);
+  since_snapshot_ += text;
+}
+
+void Runtime::watch_code(std::span<const std::byte> code) {
+  watched_code_ = code;
+  ticks_inside_ = ticks_without_interrupt_ = 0;
+  if (code.empty() && clock_.is_virtual() && tick_made_) arm_tick(false);
+}
+
+namespace {
+
+bool contains(std::span<const std::byte> code, std::uintptr_t address) {
+  return address - reinterpret_cast<std::uintptr_t>(code.data()) < code.size();
+}
+
+}  // namespace
+
+/// In a signal handler: by the frame pointers of the fiber that was interrupted.
+bool Runtime::is_in_watched_code(std::uintptr_t ip, std::uintptr_t frame) const {
+  if (contains(watched_code_, ip)) return true;
+  const std::span stack(static_cast<const std::byte*>(entry_->stack()), kFiberStack - 2 * sizeof(std::uintptr_t));
+  while (contains(stack, frame)) {
+    std::uintptr_t words[2];
+    std::memcpy(words, reinterpret_cast<const void*>(frame), sizeof(words));
+    if (contains(watched_code_, words[1])) return true;
+    if (words[0] <= frame) return false;
+    frame = words[0];
+  }
+  return false;
+}
+
+/// In the signal handler of the tick, which comes only while the CPU is busy.
+void Runtime::watch_for_a_stall(void* ucontext) {
+  if ((!snapshot_.there() && watched_code_.empty()) || !on_fiber()) return;
+  const auto& registers = static_cast<ucontext_t*>(ucontext)->uc_mcontext.gregs;
+  const auto ip = std::uintptr_t(registers[REG_RIP]);
+  const bool inside = is_in_watched_code(ip, std::uintptr_t(registers[REG_RBP]));
+  const bool switched = std::exchange(switches_seen_, cpu_->switches) != cpu_->switches;
+  ticks_inside_ = inside && !switched ? ticks_inside_ + 1 : 0;
+  if (!clock_.is_virtual()) ++ticks_without_interrupt_;
+  const auto ticks = std::max(ticks_without_interrupt_, ticks_inside_);
+  if (ticks < kStallTicks) return;
+  // The kernel shall say where: but not from within a function of the host's, whose locks are its own.
+  if (contains(library_code_, ip) || contains(watched_code_, ip)) {
+    ticks_without_interrupt_ = ticks_inside_ = 0;
+    faults::divert(ucontext, LIBOS_FAULT_STALL);
+  } else if (ticks >= 2 * kStallTicks) {
+    if (snapshot_.there()) snapshot_.resume("no interrupt was taken for two seconds", since_snapshot_, host_ns());
   }
 }
 
-std::vector<std::span<std::byte>> Runtime::memory() const {
+std::vector<std::span<std::byte>> Runtime::segments(unsigned flag) const {
   struct Found {
     std::uintptr_t bias;
+    unsigned flag;
     std::vector<std::span<std::byte>> spans;
   };
   link_map* map = nullptr;
   ::dlinfo(library_, RTLD_DI_LINKMAP, &map);
-  Found found{map->l_addr, {{pool_.data(), pool_.size()}}};
+  Found found{map->l_addr, flag, {}};
   ::dl_iterate_phdr(
       [](dl_phdr_info* info, std::size_t, void* cookie) {
         auto& to = *static_cast<Found*>(cookie);
         if (info->dlpi_addr != to.bias) return 0;
         for (int i = 0; i < info->dlpi_phnum; ++i) {
           const auto& segment = info->dlpi_phdr[i];
-          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) == 0) continue;
+          if (segment.p_type != PT_LOAD || (segment.p_flags & to.flag) == 0) continue;
           to.spans.emplace_back(reinterpret_cast<std::byte*>(to.bias + segment.p_vaddr), segment.p_memsz);
         }
         return 1;
       },
       &found);
   return std::move(found.spans);
+}
+
+std::vector<std::span<std::byte>> Runtime::memory() const {
+  auto spans = segments(PF_W);
+  spans.emplace_back(pool_.data(), pool_.size());
+  return spans;
 }
 
 std::vector<void*> Runtime::take_freed_plugins() { return std::exchange(freed_plugins_, {}); }
@@ -429,9 +522,10 @@ void Runtime::arm_tick(bool on) {
   if (on == tick_on_) return;
   if (!tick_made_) {
     struct sigaction action {};
-    action.sa_handler = Callbacks::tick;
-    action.sa_flags = SA_RESTART | SA_ONSTACK;
+    action.sa_sigaction = Callbacks::tick;
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
     ::sigaction(tick_signal(), &action, nullptr);
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
     action.sa_handler = Callbacks::ring;
     ::sigaction(SIGIO, &action, nullptr);
     events_.ring_this_thread();

@@ -118,6 +118,9 @@ class Runtime {
   std::function<int(const char* name)> on_modprobe;
   /// Set by Stack.
   LedgerHost* ledger = nullptr;
+  /// For back traces: the source line of an address in a module, and what a trace is of. Set by Stack.
+  std::function<std::string(std::uintptr_t address)> on_source_line;
+  std::function<void(const libos_trace& trace)> on_back_trace;
   /// In a copy that goes on. Set by Stack.
   std::function<void()> at_resume;
   /// A fiber waits for the host and not for stack time (both ends of the wait). Virtual time stands while
@@ -131,6 +134,16 @@ class Runtime {
   /// stack with other threads, which a copy would lack.
   Result<Snapshot::Side> take_snapshot();
   Snapshot& snapshot() { return snapshot_; }
+  /// In a copy that goes on: since the other one died.
+  [[nodiscard]] std::chrono::nanoseconds since_death() const;
+  /// The stack goes on in its snapshot; returns when there is none. From any context.
+  void die(const std::string& why);
+  /// Why the stack dies, should it do so now: better words than those of the panic that follows.
+  void note_cause(std::string why);
+  /// The text of a panic under way; empty if there is none.
+  [[nodiscard]] const std::string& panic() const { return panic_; }
+  /// While there is a snapshot: code that is not to keep the CPU for ever. Empty: there is no such code.
+  void watch_code(std::span<const std::byte> code);
 
   /// Plugin handles whose modules the kernel has freed; the caller unmaps them.
   std::vector<void*> take_freed_plugins();
@@ -177,7 +190,11 @@ class Runtime {
   void idle();
   void interrupt();
   void arm_tick(bool on);
-  void watch_for_a_stall();
+  void keep_log(std::string_view text);
+  /// Of the library, those with that flag (PF_X, PF_W).
+  [[nodiscard]] std::vector<std::span<std::byte>> segments(unsigned flag) const;
+  void watch_for_a_stall(void* ucontext);
+  [[nodiscard]] bool is_in_watched_code(std::uintptr_t ip, std::uintptr_t frame) const;
 
   Stack::Options options_;
   StackClock clock_;
@@ -208,7 +225,15 @@ class Runtime {
   std::vector<std::unique_ptr<Carrier>> carriers_;
 
   Snapshot snapshot_;
-  std::uint32_t ticks_without_interrupt_ = 0;  ///< while there is a snapshot
+  std::string since_snapshot_;   ///< kernel log text
+  std::string cause_;            ///< see note_cause()
+  std::uint64_t died_ns_ = 0;    ///< host time at which that began; 0: it does not
+  std::span<const std::byte> library_code_;
+  std::span<const std::byte> watched_code_;
+  // While there is a snapshot; in ticks.
+  std::uint32_t ticks_without_interrupt_ = 0;
+  std::uint32_t ticks_inside_ = 0;  ///< without a context switch, and with the watched code on the call stack
+  std::uint64_t switches_seen_ = 0;
   timer_t tick_{};
   bool tick_made_ = false;
   bool tick_on_ = false;

@@ -4,20 +4,45 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 
 namespace lkm {
 namespace {
 
-/// Of the text that is told to the copy; one write(2) to a pipe of no more is atomic.
-constexpr std::size_t kLongestWhy = 512;
+/// Of what is told to the copy. Together they fit into a pipe, so that the original need not wait for the copy.
+constexpr std::size_t kLongestWhy = 1024;
+constexpr std::size_t kLongestLog = 48 * 1024;
+
+/// All that comes until the other end is closed.
+std::string read_all(int fd) {
+  std::string text;
+  std::array<char, 4096> piece;
+  for (;;) {
+    const ssize_t n = ::read(fd, piece.data(), piece.size());
+    if (n > 0) {
+      text.append(piece.data(), std::size_t(n));
+    } else if (n == 0 || errno != EINTR) {
+      return text;
+    }
+  }
+}
+
+bool write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(fd, text.data(), text.size());
+    if (n < 0 && errno != EINTR) return false;
+    if (n > 0) text.remove_prefix(std::size_t(n));
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -42,15 +67,13 @@ Result<Snapshot::Side> Snapshot::take() {
   }
   writer = UniqueFd();
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  std::array<char, kLongestWhy> why{};
-  ssize_t n = 0;
-  if (::getppid() == parent) {
-    do {
-      n = ::read(reader.get(), why.data(), why.size());
-    } while (n < 0 && errno == EINTR);
-  }
-  if (n <= 0) ::_exit(0);
-  why_.assign(why.data(), std::size_t(n));
+  if (::getppid() != parent) ::_exit(0);
+  const std::string told = read_all(reader.get());
+  if (told.size() < sizeof(died_ns_)) ::_exit(0);
+  std::memcpy(&died_ns_, told.data(), sizeof(died_ns_));
+  const auto end = told.find('\0', sizeof(died_ns_));
+  why_ = told.substr(sizeof(died_ns_), end - sizeof(died_ns_));
+  log_ = end == std::string::npos ? "" : told.substr(end + 1);
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   return Side::kCopy;
 }
@@ -61,19 +84,21 @@ void Snapshot::drop() {
   ::waitpid(std::exchange(child_, 0), nullptr, 0);
 }
 
-void Snapshot::resume(std::string_view why) {
+void Snapshot::resume(std::string_view why, std::string_view log, std::uint64_t died_ns) {
   sigset_t all;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
   // Files that the copy has closed must be closed: a client waits for that. What we lock, it locks anew.
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  const int most = int(std::min<rlim_t>(limit.rlim_cur, 65536));
-  for (int fd = 3; fd < most; ++fd) {
-    if (fd != pipe_.get()) ::close(fd);
-  }
-  const auto text = why.empty() ? std::string_view("it died") : why.substr(0, kLongestWhy);
-  if (::write(pipe_.get(), text.data(), text.size()) < 0) ::_exit(128 + SIGABRT);
+  const auto pipe = unsigned(pipe_.get());
+  if (pipe > 3) ::syscall(SYS_close_range, 3, pipe - 1, 0);
+  ::syscall(SYS_close_range, pipe + 1, ~0u, 0);
+  why = why.empty() ? std::string_view("it died") : why.substr(0, kLongestWhy);
+  log.remove_prefix(log.size() - std::min(log.size(), kLongestLog));
+  const std::string_view when(reinterpret_cast<const char*>(&died_ns), sizeof(died_ns));
+  const bool told = write_all(pipe_.get(), when) && write_all(pipe_.get(), why) &&
+                    write_all(pipe_.get(), {"", 1}) && write_all(pipe_.get(), log);
+  if (!told) ::_exit(128 + SIGABRT);
+  ::close(pipe_.get());
   for (;;) {
     int signal = 0;
     ::sigwait(&all, &signal);

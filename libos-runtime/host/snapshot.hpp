@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -35,15 +36,20 @@ class Snapshot {
   /// The copy ends. From any context of the original.
   void drop();
   [[nodiscard]] bool there() const { return child_ != 0; }
-  /// In the original, also from a signal handler: the copy goes on, and this process is no stack any more.
-  [[noreturn]] void resume(std::string_view why);
+  /// In the original, also from a signal handler: the copy goes on, and this process is no stack any more. `log` is
+  /// what its kernel has said since; of a long one only the end is told. It died at `died_ns` of CLOCK_MONOTONIC.
+  [[noreturn]] void resume(std::string_view why, std::string_view log, std::uint64_t died_ns);
   /// In the copy: what resume() was told.
   [[nodiscard]] const std::string& why() const { return why_; }
+  [[nodiscard]] const std::string& log() const { return log_; }
+  [[nodiscard]] std::uint64_t died_ns() const { return died_ns_; }
 
  private:
   pid_t child_ = 0;
   UniqueFd pipe_;  ///< to the copy; its end means that the original needs it no more
   std::string why_;
+  std::string log_;
+  std::uint64_t died_ns_ = 0;
 };
 
 }  // namespace lkm

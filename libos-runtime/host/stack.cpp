@@ -9,11 +9,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <optional>
+#include <sstream>
 
 #include "libos-runtime/host/fiber.hpp"
 #include "libos-runtime/host/stack_impl.hpp"
@@ -26,6 +28,7 @@ namespace {
 Stack* g_stack = nullptr;
 
 constexpr const char* kNetnsFolder = "/run/netns";
+constexpr std::size_t kLongestRecord = 1000;
 
 /// A descriptor of the stack, not of the host.
 class StackFd {
@@ -267,6 +270,23 @@ Result<std::string> Stack::sysctl(const std::string& name) {
 
 Result<void> Stack::sysctl(const std::string& name, const std::string& value) {
   return write_file(sysctl_path(name), value + "\n");
+}
+
+void Stack::log(std::string_view text, int level) {
+  // The stack has no /dev of its own. Character device 1:11 is kmsg (Documentation/admin-guide/devices.txt).
+  syscall(SYS_mkdir, "/dev", 0755);
+  syscall(SYS_mknod, "/dev/kmsg", S_IFCHR | 0600, makedev(1, 11));
+  const StackFd fd(*this, syscall(SYS_open, "/dev/kmsg", O_WRONLY | O_CLOEXEC, 0));
+  std::istringstream lines{std::string(text)};
+  for (std::string line; std::getline(lines, line);) {
+    // What was read of another kernel's log has its time.
+    if (const auto end = line.find("] "); line.starts_with("[") && end != std::string::npos) line.erase(0, end + 2);
+    // A record takes no more than 1024 bytes (kernel/printk/printk.c, PRINTKRB_RECORD_MAX).
+    for (std::size_t at = 0; at < line.size(); at += kLongestRecord) {
+      const std::string record = fmt::format("<{}>{}", level, line.substr(at, kLongestRecord));
+      syscall(SYS_write, fd.get(), record.data(), record.size());
+    }
+  }
 }
 
 // -- network namespaces -----------------------------------------------------------------------------

@@ -39,6 +39,9 @@ namespace lkm {
 
 class Sweep;
 class Wire;
+struct Change;
+struct InsideSince;
+class PluginFile;
 struct LoadedPlugin;
 
 enum class Clock { kReal, kVirtual };
@@ -103,11 +106,36 @@ enum class StatePolicy {
   kReset,
 };
 
+/// How a change of a module is watched. With `snapshot` a copy of the stack is taken before it, and if the stack dies,
+/// stalls, or has a task of the module that waits for ever, it goes on in that copy: nothing inside of it is lost then.
+/// A module that does no more than to warn all the time is taken back without that. Costs a fork(2) of the process.
+/// With `watch` alone there is no copy: a stall is a panic then, and so is an oops once the change is made. Neither is
+/// for embedded mode.
+struct Guard {
+  bool snapshot = false;
+  bool watch = false;
+  std::chrono::milliseconds probation{3000};
+};
+
+/// An allocation of a module's init that is to fail.
+struct FailingAllocation {
+  /// Which, from 1. Counted are all that the init or the setting of a parameter makes, by itself or by a function of
+  /// the kernel that it calls; not what others do for it (a work, a kernel thread).
+  unsigned number = 0;
+  bool reached = false;  ///< after load(): it was asked for. If not, the init makes fewer than that.
+  std::string place;     ///< after load(): "mycc_init (mycc.c:88)"; empty for one that the kernel does not tell of
+};
+
+struct LoadOptions {
+  std::string parameters;
+  Guard guard;
+  FailingAllocation* failing = nullptr;  ///< in and out
+};
+
 struct SwapOptions {
   StatePolicy state = StatePolicy::kKeep;
-  /// Takes a copy of the stack before the swap, and goes on in it if the stack dies or stalls within the probation:
-  /// nothing inside of it is lost then. Costs a fork(2) of the process. Not in embedded mode.
-  bool snapshot = false;
+  bool snapshot = false;  ///< see Guard
+  bool watch = false;     ///< the same
   std::chrono::milliseconds probation{3000};
   /// Parameters of the new generation. Those not named here keep the old generation's value, if the user
   /// had given or changed it; else the new source's default counts.
@@ -159,6 +187,18 @@ class UserMemory {
 
  protected:
   ~UserMemory() = default;
+};
+
+/// What a change of a module brought about, and what became of it.
+struct Incident {
+  std::uint64_t number = 0;  ///< counts from 1
+  std::string module;
+  std::string what;  ///< "bad memory access at address 0x0 in cong_avoid (mycc.c:62), in softirq"
+  std::string done;  ///< "the stack goes on as it was before the swap"
+  std::string runs;  ///< "mycc@1 serves"
+  std::chrono::nanoseconds took{};  ///< from the fault to the stack going on
+
+  [[nodiscard]] std::string text() const;
 };
 
 /// How a fiber ended.
@@ -262,6 +302,9 @@ class Stack {
   Result<std::string> sysctl(const std::string& name);
   Result<void> sysctl(const std::string& name, const std::string& value);
 
+  /// Writes lines into the kernel's log, of a level of syslog(2); those of level 7 are not printed.
+  void log(std::string_view text, int level = 5);
+
   // -- network namespaces ------------------------------------------------------------------------
   /// Makes a named namespace (its loopback is up). EEXIST when the name is taken.
   Result<void> netns_add(const std::string& name);
@@ -290,13 +333,20 @@ class Stack {
   /// Maps a plugin and runs its init. `what` is a plugin file or the name of an in-tree module.
   /// Dependencies are loaded first. On error nothing stays loaded, and `what()` says why.
   Result<ModuleInfo> load(const std::string& what, const std::string& parameters = "");
+  Result<ModuleInfo> load(const std::string& what, const LoadOptions& options);
   /// EBUSY with its users when in use.
-  Result<void> unload(const std::string& name);
+  Result<void> unload(const std::string& name, const Guard& guard = {});
   /// Replaces a loaded module by another build of it. On error the old generation serves on.
   Result<SwapReport> swap(const std::filesystem::path& plugin, const SwapOptions& options = {});
   Result<std::vector<ModuleInfo>> modules();
   /// What the module holds, and where in its code it has asked for it. ENOENT when it is not loaded.
   Result<Ledger> ledger(const std::string& name);
+  /// What modules on probation have done. Those of a stack that died are known to the copy that goes on.
+  [[nodiscard]] const std::vector<Incident>& incidents() const;
+  /// Adds one that somebody else knows of; its number is given to it.
+  void note_incident(Incident incident);
+  /// The first one of a higher number; waits for it. EINTR when interrupted. Only on a fiber.
+  Result<Incident> wait_incident(std::uint64_t number);
   /// Where in the source of a mapped plugin, of whatever generation, an address of its code is. As
   /// SourceLines::at(); empty for any other address.
   [[nodiscard]] std::vector<SourceLine> source_lines(std::uintptr_t address) const;
@@ -316,13 +366,27 @@ class Stack {
  private:
   static Result<std::unique_ptr<Stack>> create(Options options);
   void install_module_hooks();
-  Result<ModuleInfo> load_on_fiber(const std::string& what, const std::string& parameters);
+  Result<ModuleInfo> load_on_fiber(const std::string& what, const std::string& parameters,
+                                   FailingAllocation* failing = nullptr);
+  Result<void> let_allocations_fail(const PluginFile& plugin, unsigned number);
+  unsigned allocations_left();
+  Result<ModuleInfo> load_guarded(const std::string& what, const LoadOptions& options);
+  Result<void> unload_guarded(const std::string& name, const Guard& guard);
   Result<void> unload_on_fiber(const std::string& name);
   Result<SwapReport> swap_on_fiber(const std::filesystem::path& plugin, const SwapOptions& options);
   Result<void> renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& report);
   void retire_builds(const LoadedPlugin& current, SwapReport& report);
   void sweep_memory(Sweep& sweep, const LoadedPlugin& old, SwapReport& report);
   Result<SwapReport> swap_guarded(const std::filesystem::path& plugin, const SwapOptions& options);
+  Result<std::chrono::nanoseconds> begin_probation(Change change);
+  Failure as_before(const Change& change);
+  Result<void> panic_on_oops();
+  Result<void> keep_probation(std::chrono::milliseconds length);
+  void watch_probation(unsigned number, StackTime end);
+  void end_probation(unsigned number);
+  void take_back(unsigned number);
+  void look_for_stuck_tasks(std::map<int, InsideSince>& tasks);
+  std::string what_runs(const std::string& module);
   static Result<void> refuse_to_drain(const std::string& name);
   Result<void> reset_sockets(const std::string& name, SwapReport& report);
   void unload_when_idle(const std::string& retired);

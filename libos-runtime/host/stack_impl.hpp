@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //
 // Stack::Impl: what the parts of Stack share. fiber.cpp has the fibers, modules.cpp and
-// swap.cpp the modules, stack.cpp the rest.
+// swap.cpp the modules, probation.cpp watches them, stack.cpp the rest.
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <functional>
 #include <optional>
@@ -15,7 +16,9 @@
 #include <vector>
 
 #include "libos-runtime/host/devices.hpp"
+#include "libos-runtime/host/module_traces.hpp"
 #include "libos-runtime/host/plugin_file.hpp"
+#include "libos-runtime/host/probation.hpp"
 #include "libos-runtime/host/renewal.hpp"
 #include "libos-runtime/host/runtime.hpp"
 
@@ -23,7 +26,12 @@ namespace lkm {
 
 /// A plugin in the stack, from its mapping to its unmapping.
 struct LoadedPlugin {
-  explicit LoadedPlugin(PluginFile mapped) : file(std::move(mapped)) {}
+  LoadedPlugin(PluginFile mapped, ModuleTraces& known) : traces(known), file(std::move(mapped)) { traces.add(file); }
+  LoadedPlugin(const LoadedPlugin&) = delete;
+  LoadedPlugin& operator=(const LoadedPlugin&) = delete;
+  ~LoadedPlugin() { traces.remove(file); }
+
+  ModuleTraces& traces;
 
   PluginFile file;
   unsigned generation = 0;
@@ -60,6 +68,7 @@ struct Stack::Impl final : LedgerHost {
   std::vector<std::unique_ptr<Device>> devices;
 
   // modules.cpp
+  ModuleTraces traces;
   std::vector<std::unique_ptr<LoadedPlugin>> plugins;
   std::map<std::string, unsigned> generations;  ///< of each name, the last one given
   std::vector<std::pair<std::string, std::string>> aliases;  ///< pattern, module
@@ -72,8 +81,20 @@ struct Stack::Impl final : LedgerHost {
   /// Renewals that interrupt tasks. Who was interrupted stays outside of the module until they are done, or
   /// it would be back in there at once.
   std::atomic<int> interrupting{0};
-  unsigned probations = 0;         ///< that have begun
+
+  // probation.cpp
+  unsigned probations = 0;                   ///< that have begun
   std::optional<std::string> panic_on_oops;  ///< the user's, during a probation
+  std::optional<Change> change;              ///< what is on probation
+  Fiber watcher;                             ///< of the change
+  std::deque<StackTime> warnings;            ///< of the module, within the last second
+  std::string storm;                         ///< what is said of too many; empty: there are not
+  std::string fault;                         ///< the last one, in words
+  std::string failed_at;                     ///< the place of the last allocation that was made to fail
+  std::vector<Incident> incidents;
+  std::vector<libos_task*> incident_waiters;
+  void take_trace(const libos_trace& trace);
+  void watch_code_of(const LoadedPlugin& plugin);
 
   LoadedPlugin* find(const std::string& name);
   /// A plugin that the kernel does not have: unmaps it, unless something of it was left.

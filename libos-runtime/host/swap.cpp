@@ -97,51 +97,6 @@ void beside_the_stack(Stack& stack, const std::function<void()>& work) {
 
 }  // namespace
 
-Result<SwapReport> Stack::swap(const fs::path& plugin, const SwapOptions& options) {
-  return impl_->on_fiber(
-      [&] { return options.snapshot ? swap_guarded(plugin, options) : swap_on_fiber(plugin, options); });
-}
-
-/// With a copy of the stack to go on in. It is kept for the probation of a swap that succeeded.
-Result<SwapReport> Stack::swap_guarded(const fs::path& plugin, const SwapOptions& options) {
-  Runtime& runtime = *impl_->runtime;
-  const auto start = host_ns();
-  LKM_TRY(const auto side, runtime.take_snapshot());
-  const auto took = nanoseconds(host_ns() - start);
-  auto& user = impl_->panic_on_oops;  // the user's setting, while ours is in force
-  if (side == Snapshot::Side::kCopy) {
-    if (user) (void)sysctl("kernel.panic_on_oops", *std::exchange(user, std::nullopt));
-    const auto& why = runtime.snapshot().why();
-    (void)write_file("/dev/kmsg", fmt::format("lkm-run: {}; the stack goes on as it was before the swap\n", why));
-    return fail_hint(ENOTRECOVERABLE, "lkm-run log shows the oops",
-                     "swap to '{}': the stack died of it and is as it was before: {}",
-                     plugin.filename().string(), why);
-  }
-  // An oops of a task alone leaves behind what it had locked: the copy is better.
-  if (!user) {
-    LKM_TRY(user, sysctl("kernel.panic_on_oops"));
-  }
-  LKM_CHECK(sysctl("kernel.panic_on_oops", "1"));
-  const auto probation = ++impl_->probations;
-  const auto end = [this, probation] {
-    if (probation != impl_->probations) return;
-    impl_->runtime->snapshot().drop();
-    (void)sysctl("kernel.panic_on_oops", *std::exchange(impl_->panic_on_oops, std::nullopt));
-  };
-  yield();
-  auto report = swap_on_fiber(plugin, options);
-  if (!report) {
-    end();
-    return report;
-  }
-  report->snapshot = took;
-  LKM_CHECK(spawn("probation", [this, end, options] {
-    sleep_for(options.probation);
-    end();
-  }));
-  return report;
-}
-
 /// The module's body, read at its first renewal: most modules never see one.
 Result<std::shared_ptr<ModuleBody>> Stack::Impl::body_of(Stack& stack, LoadedPlugin& plugin) {
   if (plugin.body) return plugin.body;
@@ -336,8 +291,9 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   }
   const auto swapped = defer([&] { impl_->swapping.erase(name); });
 
-  auto owned = std::make_unique<LoadedPlugin>(std::move(file));
+  auto owned = std::make_unique<LoadedPlugin>(std::move(file), impl_->traces);
   LoadedPlugin& plugin = *owned;
+  impl_->watch_code_of(plugin);
   plugin.generation = impl_->generations[name] + 1;
   plugin.build = ++impl_->builds;
   plugin.pristine = copy_of(plugin.file.writable());
@@ -393,7 +349,7 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   if (fiber.join() == FiberEnd::kOopsed) {
     plugin.zombie = true;
     return fail_hint(EFAULT, "lkm-run log shows the oops",
-                     "swap '{}': oops in the new init; generation {} serves on{}", name,
+                     "swap '{}': oops in the new init: {}; generation {} serves on{}", name, impl_->fault,
                      report.from_generation, log_for_error(impl_->captured_log));
   }
   if (err == -EOPNOTSUPP) {

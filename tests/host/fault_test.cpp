@@ -75,6 +75,36 @@ TEST_F(AFault, OfTheMainFiberEndsTheStackWithAnError) {
   expect_refused(ended, EFAULT, {"main", "oops"});
 }
 
+TEST_F(AFault, OfAnExitLeavesAZombie) {
+  const auto bad = plugin("matrix", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(bad, "fault=\"null in exit\""));
+    expect_refused(stack.unload("matrix"), EFAULT, {"oops in its exit", "in dereference (matrix.c:"});
+    const auto modules = stack.modules();
+    ASSERT_TRUE(modules);
+    ASSERT_EQ(modules->size(), 1u);
+    EXPECT_EQ(modules->front().name, "matrix@oops1");
+    EXPECT_EQ(modules->front().state, "zombie");
+    expect_serves(stack);
+  });
+  EXPECT_NE(log_.find("matrix_exit+"), std::string::npos) << log_;
+}
+
+TEST_F(AFault, InAFunctionWithoutAFrameHasItsCallerInTheTrace) {
+  const auto bad = plugin("matrix", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(bad, "fault=null"));
+    (void)stack.spawn("victim", [&] { (void)stack.write_file("/sys/module/matrix/parameters/trigger", "1"); })
+        ->join();
+  });
+  // A leaf, and then who called it by a pointer.
+  const auto leaf = log_.find(" dereference+", log_.find("Call Trace"));
+  ASSERT_NE(leaf, std::string::npos) << log_;
+  const auto next = log_.find('\n', leaf);
+  EXPECT_NE(log_.substr(leaf, next - leaf).find("matrix.c:"), std::string::npos);
+  EXPECT_NE(log_.substr(next, 80).find("trigger_set+"), std::string::npos) << log_;
+}
+
 TEST_F(AFault, EndsTheCallOfAThreadAndTheThreadMayCallAgain) {
   const auto faulty = plugin("faulty");
   embed([&](Stack& stack) {

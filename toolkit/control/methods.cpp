@@ -62,6 +62,28 @@ Result<StatePolicy> state_policy(const std::string& name) {
   return fail_hint(EINVAL, "keep, reinit, drain and reset are there", "state policy '{}'", name);
 }
 
+// Every change of a module is watched; with a copy of the stack if the client wants it.
+Result<Guard> guard_of(const Json& params) {
+  LKM_TRY(const bool snapshot, bool_param(params, "snapshot", false));
+  return Guard{.snapshot = snapshot, .watch = true};
+}
+
+// With "fail_allocation": what came of it, also when the load failed of that.
+Result<Json> load_failing(Stack& stack, const std::string& what, LoadOptions options, unsigned number) {
+  FailingAllocation failing{.number = number};
+  options.failing = &failing;
+  const auto module = stack.load(what, options);
+  if (!module && !failing.reached) return without_log(module.error());
+  Json result{{"number", number}, {"reached", failing.reached}, {"place", failing.place}};
+  if (module) {
+    result["module"] = to_json(*module);
+  } else {
+    result["refused"] = without_log(module.error()).value().what();
+    result["errno"] = module.error().errno_value();
+  }
+  return result;
+}
+
 void add_modules(Server& server, Stack& stack) {
   server.add("modules.available", [&stack](Call&) -> Result<Json> {
     return Json{{"modules", available_modules(stack)}};
@@ -84,8 +106,13 @@ void add_modules(Server& server, Stack& stack) {
       [&stack](Call& call) -> Result<Json> {
         LKM_TRY(const auto what, string_param(call.params(), "what"));
         LKM_TRY(const auto parameters, string_param(call.params(), "parameters", ""));
+        LKM_TRY(const Guard guard, guard_of(call.params()));
+        LKM_TRY(const auto failing, integer_param(call.params(), "fail_allocation", 0));
+        if (failing < 0 || failing > INT32_MAX) return fail(EINVAL, "\"fail_allocation\" counts from 1");
+        const LoadOptions options{.parameters = parameters, .guard = guard};
+        if (failing != 0) return load_failing(stack, module_called(what, stack), options, unsigned(failing));
         const auto start = steady_clock::now();
-        const auto module = stack.load(module_called(what, stack), parameters);
+        const auto module = stack.load(module_called(what, stack), options);
         if (!module) return without_log(module.error());
         return Json{{"module", to_json(*module)}, {"load_ns", since_ns(start)}};
       },
@@ -94,8 +121,9 @@ void add_modules(Server& server, Stack& stack) {
       "unload",
       [&stack](Call& call) -> Result<Json> {
         LKM_TRY(const auto name, string_param(call.params(), "name"));
+        LKM_TRY(const Guard guard, guard_of(call.params()));
         const auto start = steady_clock::now();
-        LKM_CHECK(stack.unload(name));
+        LKM_CHECK(stack.unload(name, guard));
         return Json{{"unload_ns", since_ns(start)}};
       },
       Server::With::kKernelLog);
@@ -106,13 +134,29 @@ void add_modules(Server& server, Stack& stack) {
         LKM_TRY(auto parameters, string_param(call.params(), "parameters", ""));
         LKM_TRY(const auto state, string_param(call.params(), "state", "keep"));
         LKM_TRY(const auto policy, state_policy(state));
+        LKM_TRY(const Guard guard, guard_of(call.params()));
         const auto report = stack.swap(plugin, {.state = policy,
-                                                .snapshot = call.params().value("snapshot", false),
+                                                .snapshot = guard.snapshot,
+                                                .watch = guard.watch,
                                                 .parameters = std::move(parameters)});
         if (!report) return without_log(report.error());
         return to_json(*report);
       },
       Server::With::kKernelLog);
+}
+
+// What modules on probation did: all that is known, and with "follow" what comes.
+void add_incidents(Server& server, Stack& stack) {
+  server.add("incidents", [&stack](Call& call) -> Result<Json> {
+    LKM_TRY(const bool follow, bool_param(call.params(), "follow", false));
+    LKM_TRY(const auto after, integer_param(call.params(), "after", 0));
+    for (auto number = std::uint64_t(std::max<std::int64_t>(after, 0));;) {
+      if (!follow && number >= stack.incidents().size()) return Json::object();
+      LKM_TRY(const Incident incident, stack.wait_incident(number));
+      number = incident.number;
+      LKM_CHECK(call.event({{"incident", to_json(incident)}}));
+    }
+  });
 }
 
 void add_sysctl(Server& server, Stack& stack) {
@@ -203,6 +247,11 @@ Json to_json(const LedgerEntry& entry) {
           {"by", entry.function}, {"what", entry.what},   {"at", std::move(at)}};
 }
 
+Json to_json(const Incident& incident) {
+  return {{"number", incident.number}, {"module", incident.module}, {"what", incident.what},
+          {"done", incident.done},     {"runs", incident.runs},     {"took_ns", incident.took.count()}};
+}
+
 Json to_json(const SwapReport& report) {
   constexpr const char* kMethods[] = {"renewed", "moved", "reloaded"};
   return {{"module", report.module},
@@ -234,6 +283,7 @@ void add_methods(Server& server, Stack& stack, About about, std::function<void()
     return to_json(about, stack);
   });
   add_modules(server, stack);
+  add_incidents(server, stack);
   add_sysctl(server, stack);
   add_log(server, stack);
   add_netns(server, stack);

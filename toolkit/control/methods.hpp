@@ -41,5 +41,6 @@ Json to_json(const About& about, const Stack& stack);
 Json to_json(const ModuleInfo& module);
 Json to_json(const LedgerEntry& entry);
 Json to_json(const SwapReport& report);
+Json to_json(const Incident& incident);
 
 }  // namespace lkm::control

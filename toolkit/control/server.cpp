@@ -199,6 +199,7 @@ Result<void> Server::serve_request(int socket, Request request) {
     if (auto opened = KernelLog::open(stack_, KernelLog::From::kNow)) log.emplace(std::move(*opened));
   }
   const auto outcome = run(operation, entry->second.method);
+  if (outcome && done_) done_(entry->first, operation->call.params(), *outcome);
   if (log) {
     if (auto records = log->read_available()) {
       for (const LogRecord& record : *records) {
@@ -209,6 +210,13 @@ Result<void> Server::serve_request(int socket, Request request) {
   LKM_CHECK(send(socket, outcome ? encode_result(id, *outcome) : encode_error(id, outcome.error())));
   if (operation->call.then_) operation->call.then_();
   return {};
+}
+
+Result<Json> Server::call(const std::string& method, Json params) {
+  const auto entry = methods_.find(method);
+  if (entry == methods_.end()) return fail(ENOSYS, "method '{}'", method);
+  Call call(*this, -1, {.id = 0, .method = method, .params = std::move(params)});
+  return entry->second.method(call);
 }
 
 // The connection's fiber has two things to wait for, the end of the request and a hang-up, and

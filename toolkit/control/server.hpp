@@ -65,6 +65,13 @@ class Server {
   enum class With { kNothing, kKernelLog };
   void add(const std::string& name, Method method, With with = With::kNothing);
 
+  /// Is told of each request that was answered well, before its answer is sent.
+  void on_done(std::function<void(const std::string& method, const Json& params, const Json& result)> done) {
+    done_ = std::move(done);
+  }
+  /// A request that no client makes. On a fiber of its own. Errors: the method's.
+  Result<Json> call(const std::string& method, Json params);
+
   /// Starts to accept. Only on a fiber.
   Result<void> start();
   /// Closes all connections, interrupts what runs, and waits up to a second for its end.
@@ -95,6 +102,7 @@ class Server {
   UniqueFd listener_;
   UniqueFd ended_;  // eventfd: one for each fiber of ours that ended
   std::map<std::string, Entry> methods_;
+  std::function<void(const std::string& method, const Json& params, const Json& result)> done_;
   std::list<UniqueFd> connections_;
   unsigned fibers_ = 0;  // the accepting one and those of connections
   bool stopping_ = false;

@@ -135,7 +135,7 @@ Result<void> StateFolder::clean_mount() const {
   return {};
 }
 
-Result<UniqueFd> StateFolder::claim() const {
+Result<UniqueFd> StateFolder::claim(Keep keep) const {
   LKM_CHECK(make_private(root()));
   LKM_CHECK(make_private(path_));
   auto locked = lock_pid_file(path_ / "pid");
@@ -151,7 +151,9 @@ Result<UniqueFd> StateFolder::claim() const {
   LKM_CHECK(clean_mount());
   std::error_code error;
   fs::remove(socket(), error);
-  if (!error) fs::remove_all(plugins(), error);
+  if (!error && keep == Keep::kNothing) fs::remove_all(plugins(), error);
+  if (!error && keep == Keep::kNothing) fs::remove(record(), error);
+  if (!error && keep == Keep::kNothing) fs::remove_all(path_ / "before", error);
   if (error) return fail(error.value(), "clean '{}'", path_.string());
   LKM_CHECK(make_private(mount()));
   LKM_CHECK(make_private(plugins()));

@@ -8,6 +8,8 @@
 //     log        kernel log text
 //     mnt/       the FUSE mount: mnt/proc, mnt/sys
 //     plugins/   one file per generation of each module
+//     record     what was done to the stack, to be done again if it dies (record.hpp)
+//     before/    of modules that were swapped, the build before the present one
 //
 // A stack is alive as long as a process holds the write lock on `pid`. It is a POSIX record lock
 // (fcntl(2), F_SETLK), not flock(2): a forked snapshot of the stack must not inherit it, the kernel
@@ -43,6 +45,7 @@ class StateFolder {
   [[nodiscard]] std::filesystem::path log() const { return path_ / "log"; }
   [[nodiscard]] std::filesystem::path mount() const { return path_ / "mnt"; }
   [[nodiscard]] std::filesystem::path plugins() const { return path_ / "plugins"; }
+  [[nodiscard]] std::filesystem::path record() const { return path_ / "record"; }
 
   /// pid of the living stack process; nullopt when none lives.
   [[nodiscard]] std::optional<pid_t> owner() const;
@@ -52,7 +55,9 @@ class StateFolder {
   /// Makes the folder and takes the lock for this process, until the descriptor is closed. What a dead
   /// stack left (socket, stale mount, plugins) is removed first.
   /// Errors: EBUSY when a live stack has the name; EPERM when somebody else owns the folder.
-  [[nodiscard]] Result<UniqueFd> claim() const;
+  /// kPluginsAndRecord: the new stack is to be as the dead one was.
+  enum class Keep { kNothing, kPluginsAndRecord };
+  [[nodiscard]] Result<UniqueFd> claim(Keep keep = Keep::kNothing) const;
   /// For a stack that goes on in another process than claim() was called in: the lock and the pid are its own now.
   Result<void> take_over(const UniqueFd& claimed) const;
   /// Removes what a dead stack left: its mount, then the folder.

@@ -3,9 +3,12 @@
 
 #include <poll.h>
 
+#include <chrono>
+
 #include "fuse-proc/fuse_proc.hpp"
 #include "toolkit/control/methods.hpp"
 #include "toolkit/control/network_methods.hpp"
+#include "toolkit/control/record.hpp"
 #include "toolkit/control/server.hpp"
 #include "toolkit/exec/methods.hpp"
 #include "tools/lkm-run/console_log.hpp"
@@ -14,8 +17,47 @@
 namespace lkm::cli {
 namespace {
 
+using std::chrono::milliseconds;
+
+/// A module that has run for so long is not what the stack died of (Guard::probation), nor is a stack that has.
+constexpr milliseconds kProbation{3000};
+/// Of the kernel log, for who comes after a stack that died.
+constexpr std::size_t kLogKept = 16 * 1024;
+
+std::uint64_t now_ns() {
+  return std::uint64_t(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
+// The stack is made what the one was that died, and it is told what that means.
+void make_again(Stack& stack, control::Server& server, control::Record& record) {
+  const auto since = now_ns();
+  std::string failed;
+  for (const auto& [method, params] : record.to_redo(kProbation)) {
+    auto fiber = stack.spawn("again", [&server, &failed, method = method, params = params] {
+      const auto done = server.call(method, params);
+      if (!done) failed += fmt::format("; could not do again: {}", done.error().what());
+    });
+    if (fiber) fiber->join();
+  }
+  stack.log(record.log(), 7);
+  std::string runs;
+  if (const auto modules = stack.modules()) {
+    for (const auto& module : *modules) {
+      runs += fmt::format("{}{}@{} serves", runs.empty() ? "" : ", ", module.name, module.generation);
+    }
+  }
+  const auto lost = record.lost(kProbation);
+  stack.note_incident({.module = record.suspect(kProbation),
+                       .what = record.why(),
+                       .done = fmt::format("the stack died of it and was started again as it was configured; lost: {}{}",
+                                           fmt::join(lost, ", "), failed),
+                       .runs = runs.empty() ? "no module is loaded" : runs,
+                       .took = std::chrono::nanoseconds(now_ns() - since)});
+  record.start_again(now_ns());
+}
+
 // The life of a stack that has booted, on its first fiber. Returns the signal that ended it.
-Result<int> serve(Stack& stack, const DaemonOptions& options, Interrupt& interrupt,
+Result<int> serve(Stack& stack, const DaemonOptions& options, control::Record& record, Interrupt& interrupt,
                   const std::function<void(const Json&)>& ready) {
   control::About about{.name = options.folder.name(), .version = LKM_RUN_VERSION, .mount = {}};
   std::unique_ptr<FuseProc> fuse;
@@ -28,6 +70,10 @@ Result<int> serve(Stack& stack, const DaemonOptions& options, Interrupt& interru
   control::add_methods(*server, stack, about, [] { ::kill(::getpid(), SIGTERM); });
   control::add_network_methods(*server, stack);
   exec::add_methods(*server, stack, options.folder.path() / "views", about.mount);
+  server->on_done([&record](const std::string& method, const control::Json& params, const control::Json& result) {
+    record.note(method, params, result, now_ns());
+  });
+  if (options.again) make_again(stack, *server, record);
   LKM_CHECK(server->start());
 
   ready(control::to_json(about, stack));
@@ -44,8 +90,14 @@ Result<int> serve(Stack& stack, const DaemonOptions& options, Interrupt& interru
 
 }  // namespace
 
-Result<int> run_daemon(const DaemonOptions& options, const std::function<void(const Json&)>& ready) {
-  LKM_TRY(const UniqueFd lock, options.folder.claim());
+Result<int> run_daemon(const DaemonOptions& options, const std::function<void(const Json&)>& ready,
+                       const std::function<void()>& start_again) {
+  using Keep = control::StateFolder::Keep;
+  LKM_TRY(const UniqueFd lock, options.folder.claim(options.again ? Keep::kPluginsAndRecord : Keep::kNothing));
+  control::Record record(options.folder.record());
+  if (options.again) {
+    LKM_TRY(record, control::Record::read(options.folder.record()));
+  }
   LKM_TRY(auto log, ConsoleLog::open(options.folder.log()));
   LKM_TRY(auto interrupt, Interrupt::block());
 
@@ -54,8 +106,11 @@ Result<int> run_daemon(const DaemonOptions& options, const std::function<void(co
   stack_options.module_path = {options.image / "modules"};
   stack_options.memory = options.memory;
   stack_options.clock = options.clock;
+  std::string recent;
   stack_options.console = [&](std::string_view text) {
     log.write(text);
+    if (recent.size() > 2 * kLogKept) recent.erase(0, recent.size() - kLogKept);
+    recent += text;
     if (options.echo_log) (void)!::write(STDERR_FILENO, text.data(), text.size());
   };
 
@@ -63,12 +118,17 @@ Result<int> run_daemon(const DaemonOptions& options, const std::function<void(co
   stack_options.on_resume = [&](const std::string&) { (void)options.folder.take_over(lock); };
 
   std::optional<Error> error;
-  LKM_TRY(const int signal, Stack::run(stack_options, [&](Stack& stack) {
-            auto ended = serve(stack, options, interrupt, ready);
-            if (ended) return *ended;
-            error = std::move(ended).error();
-            return 0;
-          }));
+  const auto signal = Stack::run(stack_options, [&](Stack& stack) {
+    auto ended = serve(stack, options, record, interrupt, ready);
+    if (ended) return *ended;
+    error = std::move(ended).error();
+    return 0;
+  });
+  if (!signal && signal.error().errno_value() == ENOTRECOVERABLE && !record.in_vain(now_ns(), kProbation)) {
+    record.note_death(signal.error().what(), recent, now_ns());
+    start_again();
+  }
+  if (!signal) return Failure(signal.error());
   if (error) return Failure(std::move(*error));
   LKM_CHECK(options.folder.remove());
   return signal;

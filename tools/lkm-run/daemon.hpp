@@ -18,11 +18,16 @@ struct DaemonOptions {
   Clock clock = Clock::kReal;
   bool fuse = true;
   bool echo_log = false;  ///< the kernel log on stderr too
+  /// This process is the one in which such a stack died: it is made again as the folder's record has it.
+  bool again = false;
 };
 
 /// Runs a stack in this process until a client says `down` or a signal comes; `ready` is called once
-/// it can be used, with what the method "about" tells. Returns the signal that ended it.
+/// it can be used, with what the method "about" tells. Returns the signal that ended it. When the stack dies, and there
+/// is no snapshot to go on in, `start_again` is called: it executes this program anew with `again`, and returns only
+/// when that fails.
 /// Errors: EBUSY when a stack of the name is up; what Stack::run() and the mount say.
-Result<int> run_daemon(const DaemonOptions& options, const std::function<void(const Json&)>& ready);
+Result<int> run_daemon(const DaemonOptions& options, const std::function<void(const Json&)>& ready,
+                       const std::function<void()>& start_again);
 
 }  // namespace lkm::cli

@@ -75,7 +75,7 @@ Result<WatchSession> WatchSession::open(const std::filesystem::path& path, contr
 
 void WatchSession::add_to(std::vector<pollfd>& fds) const {
   const int all[kFds] = {watcher_.fd(), judge_->fd(), check_ ? check_->output_fd() : -1,
-                         check_ ? check_->end_fd() : -1};
+                         check_ ? check_->end_fd() : -1, incidents_ ? incidents_->fd() : -1};
   for (const int fd : all) fds.push_back({.fd = fd, .events = POLLIN, .revents = 0});
 }
 
@@ -85,7 +85,8 @@ void WatchSession::take(const pollfd* fds) {
   if (fds[0].revents) return look();
   if (fds[1].revents) return hear();
   if (fds[2].revents) check_->read();
-  if (fds[3].revents) end_check();
+  if (fds[3].revents) return end_check();
+  if (fds[4].revents) take_incidents();
 }
 
 void WatchSession::look() {
@@ -123,9 +124,41 @@ void WatchSession::apply(WallClock::time_point saved) {
   }
   if (const auto applied = try_apply(saved); !applied) {
     if (applied.error().code() == std::errc::operation_canceled) return;
+    told_ = applied.error().message();
     terminal_.error(applied.error());
     name_survivor();
   }
+}
+
+void WatchSession::follow_incidents(control::Client& client) {
+  if (incidents_) return;
+  // From now on.
+  std::uint64_t known = 0;
+  const auto count = [&](const Json& event) {
+    if (const auto at = event.find("incident"); at != event.end()) known = at->value("number", known);
+  };
+  if (!client.call("incidents", Json::object(), count)) return;
+  auto connected = control::Client::connect(stack_);
+  if (!connected || !connected->start("incidents", {{"follow", true}, {"after", known}})) return;
+  incidents_.emplace(std::move(*connected));
+}
+
+void WatchSession::take_incidents() {
+  const auto tell = [&](const Json& event) {
+    const auto at = event.find("incident");
+    if (at == event.end()) return;
+    const auto ours = names();
+    if (std::ranges::find(ours, at->value("module", "")) == ours.end()) return;
+    if (terminal_.json()) return terminal_.object({{"incident", *at}});
+    const std::string what = at->value("what", "");
+    if (told_.find(what) != std::string::npos) return;  // that was the answer to its swap
+    check_.reset();
+    const std::string when = clock_time(WallClock::now());
+    terminal_.error(Error({}, fmt::format("{} {}: {}", when, at->value("module", ""), what)));
+    terminal_.note(fmt::format("  {}; {}", at->value("done", ""), at->value("runs", "")));
+  };
+  const auto polled = incidents_->poll(tell);
+  if (!polled || *polled) incidents_.reset();
 }
 
 Result<void> WatchSession::try_apply(WallClock::time_point saved) {
@@ -189,6 +222,8 @@ void WatchSession::show_output(const std::string& output) {
 
 Result<void> WatchSession::install_all(control::Client& client, const std::vector<Plugin>& plugins,
                                        const Save& save, Before before) {
+  told_.clear();
+  follow_incidents(client);
   LKM_CHECK(note_what_runs(client, plugins));
   bool went = false;
   for (const Plugin& plugin : plugins) {
@@ -230,7 +265,9 @@ Result<std::optional<WatchSession::Went>> WatchSession::put(control::Client& cli
   const Json* loaded = live_module(modules, plugin.name);
   if (!loaded) {
     LKM_TRY(Json report, call(client, terminal_, "load",
-                              {{"what", plugin.path.string()}, {"parameters", parameters}}));
+                              {{"what", plugin.path.string()},
+                               {"parameters", parameters},
+                               {"snapshot", settings_.snapshot}}));
     serving_ = generation_name(report["module"]);
     builds_mapped_.reset();
     return Went{true, std::move(report)};

@@ -42,7 +42,7 @@ class WatchSession {
   void apply(WallClock::time_point saved);
 
   /// Adds the descriptors that it waits for, and takes what has come to them; `fds` begins with them.
-  static constexpr std::size_t kFds = 4;
+  static constexpr std::size_t kFds = 5;
   void add_to(std::vector<pollfd>& fds) const;
   void take(const pollfd* fds);
 
@@ -82,6 +82,9 @@ class WatchSession {
 
   void look();
   void hear();
+  // What the module did after its swap was answered.
+  void follow_incidents(control::Client& client);
+  void take_incidents();
   Result<void> try_apply(WallClock::time_point saved);
   Result<void> try_hear(const Verdict& verdict);
   void show_output(const std::string& output);
@@ -123,6 +126,8 @@ class WatchSession {
   bool told_prepared_ = false;
   std::chrono::steady_clock::time_point went_at_{};
   std::optional<SwapCheck> check_;
+  std::optional<control::Client> incidents_;  // connection on which they are told
+  std::string told_;                          // the last error
   std::unique_ptr<Judge> judge_ = std::make_unique<Judge>();
 };
 

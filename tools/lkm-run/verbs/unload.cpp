@@ -9,7 +9,8 @@ namespace {
 Result<int> run(const Arguments& arguments, Terminal& terminal) {
   LKM_TRY(auto client, connect(arguments));
   for (const std::string& name : arguments.operands()) {
-    LKM_TRY(const Json result, call(client, terminal, "unload", {{"name", name}}));
+    LKM_TRY(const Json result, call(client, terminal, "unload",
+                                    {{"name", name}, {"snapshot", !arguments.has("no-snapshot")}}));
     const std::chrono::nanoseconds duration(result["unload_ns"].get<std::int64_t>());
     if (terminal.json()) {
       terminal.object({{"unloaded", name}, {"unload_ns", duration.count()}});
@@ -29,8 +30,10 @@ const Verb kUnload = {
     .operands = "NAME...",
     .description =
         "Unloads modules, in the order given. One that is in use stays, and its users are named: "
-        "sockets of a congestion control, or modules that depend on it.",
-    .options = {},
+        "sockets of a congestion control, or modules that depend on it.\n\n"
+        "A copy of the stack is taken first, and kept for three seconds. If the stack dies in that time, of an exit "
+        "that leaves a timer behind, it goes on in that copy: the module is still loaded.",
+    .options = {{.name = "no-snapshot", .help = "take no copy of the stack to go back to if it dies"}},
     .examples = {{"lkm-run unload mycc", "once no socket uses it"}},
     .least = 1,
     .most = kAny,

@@ -42,13 +42,26 @@ void show_up(const Arguments& arguments, Terminal& terminal, const Json& about) 
                                          mount.empty() ? "" : fmt::format("cat {}/proc/net/tcp\n      ", mount))));
 }
 
+// This command line again, in the foreground.
+std::vector<std::string> words_of(const DaemonOptions& options) {
+  std::vector<std::string> words = {"lkm-run", "up", "--foreground", "--name", options.folder.name(),
+                                    "--image", options.image, "--memory", fmt::format("{}B", options.memory),
+                                    "--time", options.clock == Clock::kVirtual ? "virtual" : "real"};
+  if (!options.fuse) words.emplace_back("--no-fuse");
+  return words;
+}
+
 Result<int> run_foreground(const Arguments& arguments, Terminal& terminal, const DaemonOptions& options) {
   const bool detached = arguments.has("detached");
   bool lost = false;
   const auto ready = [&](const Json& about) {
     // Out of a fiber nothing may be thrown. The stack ends as if asked to.
     try {
-      detached ? terminal.object(about) : show_up(arguments, terminal, about);
+      if (options.again) {
+        terminal.note("the stack died, and is up again");
+      } else {
+        detached ? terminal.object(about) : show_up(arguments, terminal, about);
+      }
     } catch (const OutputLost&) {
       lost = true;
       ::kill(::getpid(), SIGTERM);
@@ -59,7 +72,16 @@ Result<int> run_foreground(const Arguments& arguments, Terminal& terminal, const
     ::dup2(log.get(), STDOUT_FILENO);
     ::dup2(log.get(), STDERR_FILENO);
   };
-  LKM_TRY(const int signal, run_daemon(options, ready));
+  const auto start_again = [&] {
+    auto words = words_of(options);
+    if (detached) words.emplace_back("--detached");
+    words.emplace_back("--again");
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    ::execv("/proc/self/exe", argv.data());
+  };
+  LKM_TRY(const int signal, run_daemon(options, ready, start_again));
   if (lost) return kFailed;
   return signal == SIGINT ? kInterrupted : kDone;
 }
@@ -112,11 +134,8 @@ Result<std::optional<std::string>> read_line(const UniqueFd& fd, Interrupt& inte
 }
 
 Result<int> run_background(const Arguments& arguments, Terminal& terminal, const DaemonOptions& options) {
-  std::vector<std::string> words = {"lkm-run", "up", "--foreground", "--detached", "--name",
-                                    options.folder.name(), "--image", options.image,
-                                    "--memory", fmt::format("{}B", options.memory),
-                                    "--time", options.clock == Clock::kVirtual ? "virtual" : "real"};
-  if (!options.fuse) words.emplace_back("--no-fuse");
+  auto words = words_of(options);
+  words.emplace_back("--detached");
   LKM_TRY(auto interrupt, Interrupt::block());
   LKM_TRY(auto started, spawn_detached(std::move(words)));
   auto& [pid, out] = started;
@@ -186,9 +205,10 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   options.memory = *memory & ~std::uint64_t{0xfff};
   options.clock = arguments.value("time") == "virtual" ? Clock::kVirtual : Clock::kReal;
   options.fuse = !arguments.has("no-fuse");
+  options.again = arguments.has("again");
   options.echo_log = arguments.has("foreground") && !arguments.has("detached");
   // Before a build of minutes.
-  if (const auto owner = folder.owner()) {
+  if (const auto owner = options.again ? std::nullopt : folder.owner()) {
     return fail_hint(EBUSY, fmt::format("lkm-run down --name {}", folder.name()),
                      "stack '{}' is up already (pid {})", folder.name(), *owner);
   }
@@ -232,7 +252,8 @@ const Verb kUp = {
                 {.name = "no-fuse", .help = "do not mount /proc and /sys"},
                 {.name = "boot-chart", .help = "show how long each stage of boot took"},
                 {.name = "image", .value = "DIR", .help = "a library kernel that Kbuild/kernel made"},
-                {.name = "detached", .help = "started by up itself", .hidden = true}},
+                {.name = "detached", .help = "started by up itself", .hidden = true},
+                {.name = "again", .help = "a stack that died, by its record", .hidden = true}},
     .examples = {{"lkm-run up", "boot the stack \"default\""},
                  {"lkm-run up --name lab --time virtual", "a second one, in virtual time"},
                  {"lkm-run up --file stack.toml", "with all that is in the file"},

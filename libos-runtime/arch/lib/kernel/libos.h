@@ -55,6 +55,14 @@ void __noreturn libos_pid1(void);
 uintptr_t libos_fixup(uintptr_t ip);
 void __noreturn libos_fault(struct libos_fault *fault);
 
+/* stacktrace.c */
+struct libos_backtrace {
+	unsigned long frames[32]; /* innermost first; of calls, what they return to */
+	unsigned int n;
+	bool exact; /* the innermost is an instruction, not what a call returns to */
+};
+void libos_print_trace(const struct libos_backtrace *trace, const char *loglvl, const char *what);
+
 /* plugin/ */
 int libos_module_load(const struct libos_plugin *plugin);
 int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep *keep,
@@ -62,6 +70,10 @@ int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep
 int libos_module_renew(const struct libos_plugin *plugin, const struct libos_renewal *renewal);
 int libos_module_reset(const char *name, struct libos_reset *reset);
 int libos_module_ledger(const char *name, libos_ledger_visit visit, void *cookie);
+void libos_module_died(const char *name);
+void libos_module_inside(const char *name,
+			 void (*visit)(void *cookie, const struct libos_inside *task),
+			 void *cookie);
 void libos_stacks(void (*visit)(void *cookie, void *low, void *high), void *cookie);
 void libos_swap_switch(struct task_struct *prev, struct task_struct *next);
 void libos_init_died(struct module *mod);

@@ -88,6 +88,7 @@ static long call(long nr, const unsigned long a[6])
 
 	if ((unsigned long)nr >= ARRAY_SIZE(sys_call_table))
 		return -ENOSYS;
+	current->thread.calls++;
 	ret = sys_call_table[nr](a[0], a[1], a[2], a[3], a[4], a[5]);
 	if (unlikely(READ_ONCE(current_thread_info()->flags) & EXIT_WORK))
 		exit_work();

@@ -8,6 +8,7 @@
 #include <linux/extable.h>
 #include <linux/kdebug.h>
 #include <linux/module.h>
+#include <linux/poison.h>
 #include <linux/sched/debug.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -45,27 +46,60 @@ static const char *fault_name(unsigned long signal)
 		return "invalid opcode";
 	case SIGFPE:
 		return "divide error";
+	case LIBOS_FAULT_STALL:
+		return "endless loop";
 	}
 	return "fault";
 }
 
-static void die(struct pt_regs *regs, unsigned long signal)
+/* Values that are found in a register when a pointer came from where it should not. */
+static const char *poison_in(const struct pt_regs *regs)
 {
-	unsigned long entries[32];
-	unsigned int n;
+	const unsigned long *reg = (const unsigned long *)regs;
+
+	for (unsigned int i = 0; i < offsetof(struct pt_regs, sp) / sizeof(*reg); i++) {
+		unsigned long near_list = reg[i] - (unsigned long)LIST_POISON1;
+
+		if (near_list < 0x100)
+			return ", a list entry that was deleted before";
+		if (reg[i] >> 16 == POISON_FREE * 0x010101010101UL)
+			return ", memory that was freed before";
+	}
+	return "";
+}
+
+static void describe(char *to, size_t len, const struct pt_regs *regs, unsigned long signal,
+		     bool no_address, bool bug)
+{
+	if (bug)
+		scnprintf(to, len, "BUG()");
+	else if (no_address)
+		scnprintf(to, len, "%s at no address%s", fault_name(signal), poison_in(regs));
+	else if (signal == SIGSEGV || signal == SIGBUS)
+		scnprintf(to, len, "%s at address 0x%lx", fault_name(signal), regs->address);
+	else
+		scnprintf(to, len, "%s", fault_name(signal));
+}
+
+static void die(struct pt_regs *regs, unsigned long signal, bool no_address)
+{
+	struct libos_backtrace trace = { .exact = true };
+	bool bug = false;
+	char what[96];
 
 	oops_enter();
 	console_verbose();
 	bust_spinlocks(1);
-	if (signal != SIGILL || report_bug(regs->ip, regs) != BUG_TRAP_TYPE_BUG)
-		pr_alert("BUG: %s, address: %016lx\n", fault_name(signal), regs->address);
+	if (signal == SIGILL)
+		bug = report_bug(regs->ip, regs) == BUG_TRAP_TYPE_BUG;
+	describe(what, sizeof(what), regs, signal, no_address, bug);
+	if (!bug)
+		pr_alert("BUG: %s\n", what);
 	pr_emerg("Oops: %s\n", fault_name(signal));
 	print_modules();
 	show_regs(regs);
-	n = stack_trace_save_regs(regs, entries, ARRAY_SIZE(entries), 0);
-	pr_emerg("Call Trace:\n");
-	for (unsigned int i = 0; i < n; i++)
-		pr_emerg(" %pB\n", (void *)entries[i]);
+	trace.n = stack_trace_save_regs(regs, trace.frames, ARRAY_SIZE(trace.frames), 0);
+	libos_print_trace(&trace, KERN_EMERG, what);
 	bust_spinlocks(0);
 	add_taint(TAINT_DIE, LOCKDEP_NOW_UNRELIABLE);
 	oops_exit();
@@ -74,10 +108,12 @@ static void die(struct pt_regs *regs, unsigned long signal)
 void __noreturn libos_fault(struct libos_fault *fault)
 {
 	struct pt_regs *regs = (struct pt_regs *)fault;
-	unsigned long signal = fault->signal;
+	unsigned long signal = fault->signal & ~(u64)LIBOS_FAULT_NO_ADDRESS;
 
 	raw_local_irq_disable();
-	die(regs, signal);
+	die(regs, signal, fault->signal & LIBOS_FAULT_NO_ADDRESS);
+	if (signal == LIBOS_FAULT_STALL)
+		panic("Fatal exception: the CPU does not come back");
 	if (in_interrupt())
 		panic("Fatal exception in interrupt");
 	if (panic_on_oops)

@@ -37,6 +37,7 @@ LIBOS_STEP(int, unknown_module_param_cb,
 	   (char *param, char *val, const char *modname, void *arg), (param, val, modname, arg))
 LIBOS_STEP(int, do_init_module, (struct module *mod), (mod))
 
+LIBOS_STEP(void, mod_update_bounds, (struct module *mod), (mod))
 LIBOS_STEP(void, module_unload_free, (struct module *mod), (mod))
 
 #undef LIBOS_STEP

@@ -18,6 +18,9 @@
 #include "ledger.h"
 #include "plugin.h"
 
+/* kernel/module/main.c, see module_main.h. */
+void libos_mod_update_bounds(struct module *mod);
+
 struct inside {
 	const struct module *mod;
 	unsigned long ip; /* the first found; 0: none */
@@ -82,6 +85,7 @@ static void take_over(struct module *mod, const struct module *from, const struc
 	mod->arch.text = from->arch.text;
 	mod->arch.text_end = from->arch.text_end;
 	mod->arch.generation = from->arch.generation;
+	libos_mod_update_bounds(mod);
 	mod_tree_insert(mod);
 
 	mod->exit = from->exit;

@@ -193,11 +193,10 @@ out:
 }
 
 /*
- * The running task dies of an oops inside a module's init, or in the code that sets its parameters. The
- * module must keep neither its name nor its exports: it is left in the list as a zombie, since nobody
- * knows what it had set up. A swap is undone.
+ * The module must keep neither its name nor its exports: it is left in the list as a zombie, since nobody
+ * knows what it has set up.
  */
-void libos_init_died(struct module *mod)
+static void make_zombie(struct module *mod)
 {
 	static unsigned int zombies;
 	char zombie[MODULE_NAME_LEN];
@@ -209,6 +208,27 @@ void libos_init_died(struct module *mod)
 	mod->num_syms = 0;
 	mod->num_gpl_syms = 0;
 	mutex_unlock(&module_mutex);
+}
+
+/* A task died of an oops inside the module's exit. */
+void libos_module_died(const char *name)
+{
+	struct module *mod;
+
+	mutex_lock(&module_mutex);
+	mod = find_module_all(name, strlen(name), true);
+	mutex_unlock(&module_mutex);
+	if (mod && mod->state == MODULE_STATE_GOING)
+		make_zombie(mod);
+}
+
+/*
+ * The running task dies of an oops inside a module's init, or in the code that sets its parameters. A
+ * swap is undone.
+ */
+void libos_init_died(struct module *mod)
+{
+	make_zombie(mod);
 	if (current != swap.task)
 		return;
 	libos_cc_abort();

@@ -20,6 +20,7 @@ struct thread_struct {
 	void *user; /* whose memory its user pointers mean; NULL: this process's */
 	char *modprobe; /* what a usermode helper is to load */
 	struct module *loading; /* whose init it runs */
+	unsigned long calls; /* system calls that it made */
 	bool host; /* made by libos_entry.spawn() */
 	bool died; /* by an oops */
 	bool woken; /* unpark() came before park() */
