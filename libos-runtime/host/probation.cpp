@@ -44,12 +44,7 @@ Result<nanoseconds> Stack::begin_probation(Change change) {
     LKM_TRY(const auto side, runtime.take_snapshot());
     if (side == Snapshot::Side::kCopy) return as_before(change);
     took = nanoseconds(host_ns() - start);
-    auto& user = impl_->panic_on_oops;  // the user's setting, while ours is in force
-    // An oops of a task alone leaves behind what it had locked: the copy is better.
-    if (!user) {
-      LKM_TRY(user, sysctl("kernel.panic_on_oops"));
-    }
-    LKM_CHECK(sysctl("kernel.panic_on_oops", "1"));
+    LKM_CHECK(panic_on_oops());
   } else {
     runtime.snapshot().drop();  // of the change before: it knows nothing of this one's success
     if (auto& user = impl_->panic_on_oops) (void)sysctl("kernel.panic_on_oops", *std::exchange(user, std::nullopt));
@@ -59,6 +54,15 @@ Result<nanoseconds> Stack::begin_probation(Change change) {
   impl_->warnings.clear();
   impl_->storm.clear();
   return took;
+}
+
+/// An oops of a task alone leaves behind what it had locked: going back, or starting again, is better.
+Result<void> Stack::panic_on_oops() {
+  auto& user = impl_->panic_on_oops;  // the user's setting, while ours is in force
+  if (!user) {
+    LKM_TRY(user, sysctl("kernel.panic_on_oops"));
+  }
+  return sysctl("kernel.panic_on_oops", "1");
 }
 
 /// In the copy: nothing of the change has happened.
@@ -82,6 +86,7 @@ Failure Stack::as_before(const Change& change) {
 
 /// The change has succeeded: it is watched from now on.
 Result<void> Stack::keep_probation(std::chrono::milliseconds length) {
+  LKM_CHECK(panic_on_oops());
   LKM_TRY(impl_->watcher, spawn("probation", [this, number = impl_->probations, end = now() + length] {
             watch_probation(number, end);
             end_probation(number);

@@ -28,6 +28,7 @@ namespace {
 Stack* g_stack = nullptr;
 
 constexpr const char* kNetnsFolder = "/run/netns";
+constexpr std::size_t kLongestRecord = 1000;
 
 /// A descriptor of the stack, not of the host.
 class StackFd {
@@ -280,8 +281,11 @@ void Stack::log(std::string_view text, int level) {
   for (std::string line; std::getline(lines, line);) {
     // What was read of another kernel's log has its time.
     if (const auto end = line.find("] "); line.starts_with("[") && end != std::string::npos) line.erase(0, end + 2);
-    const std::string record = fmt::format("<{}>{}", level, line);
-    if (!line.empty()) syscall(SYS_write, fd.get(), record.data(), record.size());
+    // A record takes no more than 1024 bytes (kernel/printk/printk.c, PRINTKRB_RECORD_MAX).
+    for (std::size_t at = 0; at < line.size(); at += kLongestRecord) {
+      const std::string record = fmt::format("<{}>{}", level, line.substr(at, kLongestRecord));
+      syscall(SYS_write, fd.get(), record.data(), record.size());
+    }
   }
 }
 

@@ -109,7 +109,8 @@ enum class StatePolicy {
 /// How a change of a module is watched. With `snapshot` a copy of the stack is taken before it, and if the stack dies,
 /// stalls, or has a task of the module that waits for ever, it goes on in that copy: nothing inside of it is lost then.
 /// A module that does no more than to warn all the time is taken back without that. Costs a fork(2) of the process.
-/// With `watch` alone there is no copy: a stall is a panic then. Neither is for embedded mode.
+/// With `watch` alone there is no copy: a stall is a panic then, and so is an oops once the change is made. Neither is
+/// for embedded mode.
 struct Guard {
   bool snapshot = false;
   bool watch = false;
@@ -379,6 +380,7 @@ class Stack {
   Result<SwapReport> swap_guarded(const std::filesystem::path& plugin, const SwapOptions& options);
   Result<std::chrono::nanoseconds> begin_probation(Change change);
   Failure as_before(const Change& change);
+  Result<void> panic_on_oops();
   Result<void> keep_probation(std::chrono::milliseconds length);
   void watch_probation(unsigned number, StackTime end);
   void end_probation(unsigned number);

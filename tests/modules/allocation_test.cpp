@@ -54,7 +54,7 @@ TEST_P(EachAllocation, OfAnInitMayFail) {
 
 INSTANTIATE_TEST_SUITE_P(Modules, EachAllocation,
                          ::testing::Values("aimd", "gradient", "telex", "xt_flowmeter", "delayline", "sch_pi2"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& param) { return std::string(param.param); });
 
 }  // namespace
 }  // namespace lkm
