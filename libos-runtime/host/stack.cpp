@@ -283,7 +283,8 @@ void Stack::log(std::string_view text, int level) {
     if (const auto end = line.find("] "); line.starts_with("[") && end != std::string::npos) line.erase(0, end + 2);
     // A record takes no more than 1024 bytes (kernel/printk/printk.c, PRINTKRB_RECORD_MAX).
     for (std::size_t at = 0; at < line.size(); at += kLongestRecord) {
-      const std::string record = fmt::format("<{}>{}", level, line.substr(at, kLongestRecord));
+      // Without the newline it would wait for its continuation.
+      const std::string record = fmt::format("<{}>{}\n", level, line.substr(at, kLongestRecord));
       syscall(SYS_write, fd.get(), record.data(), record.size());
     }
   }

@@ -49,6 +49,7 @@ Result<Record> Record::read(const std::filesystem::path& file) {
     for (const Json& flow : json.at("flows")) record.flows_.insert(flow.get<unsigned>());
     record.why_ = text(json, "why");
     record.log_ = text(json, "log");
+    record.of_one_under_way_ = json.value("of_one_under_way", false);
     record.died_ns_ = json.value("died_ns", std::uint64_t{0});
     record.again_ns_ = json.value("again_ns", std::uint64_t{0});
   } catch (const Json::exception& error) {
@@ -73,8 +74,13 @@ void Record::save() const {
     }
     commands.push_back(std::move(json));
   }
-  const Json json{{"commands", std::move(commands)}, {"flows", flows_},       {"why", why_},
-                  {"log", log_},                     {"died_ns", died_ns_},   {"again_ns", again_ns_}};
+  const Json json{{"commands", std::move(commands)},
+                  {"flows", flows_},
+                  {"why", why_},
+                  {"log", log_},
+                  {"died_ns", died_ns_},
+                  {"of_one_under_way", of_one_under_way_},
+                  {"again_ns", again_ns_}};
   // The kernel's log may hold any bytes. A record that cannot be written is no reason to fail a request.
   (void)replace_file(file_, json.dump(-1, ' ', false, Json::error_handler_t::replace), 0600);
 }
@@ -153,10 +159,20 @@ void Record::swap(const Json& params, const Json& result, std::uint64_t now_ns) 
   entry->changed_ns = now_ns;
 }
 
+namespace {
+
+bool changes_a_module(const std::string& method) { return method == "load" || method == "swap" || method == "unload"; }
+
+}  // namespace
+
+void Record::begin(const std::string& method) { under_way_ += changes_a_module(method) ? 1 : 0; }
+void Record::end(const std::string& method) { under_way_ -= changes_a_module(method) ? 1 : 0; }
+
 void Record::note_death(const std::string& why, const std::string& log, std::uint64_t now_ns) {
   why_ = why;
   log_ = log;
   died_ns_ = now_ns;
+  of_one_under_way_ = under_way_ > 0;
   save();
 }
 
@@ -173,7 +189,7 @@ bool Record::in_vain(std::uint64_t now_ns, std::chrono::milliseconds soon) const
 }
 
 bool Record::young(const Entry& entry, std::chrono::milliseconds probation) const {
-  return entry.is_module && died_ns_ >= entry.changed_ns &&
+  return !of_one_under_way_ && entry.is_module && died_ns_ >= entry.changed_ns &&
          std::chrono::nanoseconds(died_ns_ - entry.changed_ns) < probation;
 }
 

@@ -25,6 +25,10 @@ class Record {
   /// As the file has it. Errors: as open(2); EBADMSG.
   static Result<Record> read(const std::filesystem::path& file);
 
+  /// A request that is about to be served. Of a change of a module that is under way when the stack dies, it has died.
+  void begin(const std::string& method);
+  /// The same ended; noted if it was answered well.
+  void end(const std::string& method);
   /// A request that was answered well. `now_ns` is of CLOCK_MONOTONIC.
   void note(const std::string& method, const Json& params, const Json& result, std::uint64_t now_ns);
   /// The stack has died. `why` and the end of its log are kept with it.
@@ -73,6 +77,8 @@ class Record {
   std::set<unsigned> flows_;
   std::string why_, log_;
   std::uint64_t died_ns_ = 0, again_ns_ = 0;
+  unsigned under_way_ = 0;      ///< changes of modules
+  bool of_one_under_way_ = false;
 };
 
 }  // namespace lkm::control

@@ -198,7 +198,9 @@ Result<void> Server::serve_request(int socket, Request request) {
   if (entry->second.with == With::kKernelLog) {
     if (auto opened = KernelLog::open(stack_, KernelLog::From::kNow)) log.emplace(std::move(*opened));
   }
+  if (request_) request_(entry->first, true);
   const auto outcome = run(operation, entry->second.method);
+  if (request_) request_(entry->first, false);
   if (outcome && done_) done_(entry->first, operation->call.params(), *outcome);
   if (log) {
     if (auto records = log->read_available()) {

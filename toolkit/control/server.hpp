@@ -69,6 +69,8 @@ class Server {
   void on_done(std::function<void(const std::string& method, const Json& params, const Json& result)> done) {
     done_ = std::move(done);
   }
+  /// Is told of the begin and the end of each request.
+  void on_request(std::function<void(const std::string& method, bool begins)> request) { request_ = std::move(request); }
   /// A request that no client makes. On a fiber of its own. Errors: the method's.
   Result<Json> call(const std::string& method, Json params);
 
@@ -103,6 +105,7 @@ class Server {
   UniqueFd ended_;  // eventfd: one for each fiber of ours that ended
   std::map<std::string, Entry> methods_;
   std::function<void(const std::string& method, const Json& params, const Json& result)> done_;
+  std::function<void(const std::string& method, bool begins)> request_;
   std::list<UniqueFd> connections_;
   unsigned fibers_ = 0;  // the accepting one and those of connections
   bool stopping_ = false;

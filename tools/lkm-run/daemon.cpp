@@ -76,6 +76,9 @@ Result<int> serve(Stack& stack, const DaemonOptions& options, control::Record& r
   server->add("record", [&record](control::Call&) -> Result<Json> {
     return Json{{"stack_file", control::to_stack_file(record.commands())}};
   });
+  server->on_request([&record](const std::string& method, bool begins) {
+    begins ? record.begin(method) : record.end(method);
+  });
   if (options.again) make_again(stack, *server, record);
   LKM_CHECK(server->start());
 
