@@ -31,11 +31,14 @@ TEST_P(EachAllocation, OfAnInitMayFail) {
         ASSERT_TRUE(loaded) << loaded.error().message();
         break;
       }
-      EXPECT_NE(failing.place.find(".c:"), std::string::npos) << failing.place;
       if (loaded) {
+        // Also of one of which the kernel tells nothing, since who asked for it can do without (__GFP_NOWARN).
         ASSERT_TRUE(stack.unload(name));
       } else {
-        EXPECT_EQ(loaded.error().errno_value(), ENOMEM) << loaded.error().message();
+        EXPECT_NE(failing.place.find(".c:"), std::string::npos) << failing.place;
+        // What the kernel's functions make of it: sockets of the kernel, socket buffers.
+        const int code = loaded.error().errno_value();
+        EXPECT_TRUE(code == ENOMEM || code == ENFILE || code == ENOBUFS) << loaded.error().message();
         ++refused;
       }
       const auto modules = stack.modules();
