@@ -123,7 +123,7 @@ void expect_renewed(Stack& stack, const std::string& plugin) {
   ASSERT_TRUE(report) << report.error().message();
   EXPECT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
   EXPECT_FALSE(report->init_changed);
-  EXPECT_LE(report->builds_mapped, 6u);
+  EXPECT_LE(report->builds_mapped, 8u);
 }
 
 void expect_refused_in_place(Stack& stack, const std::string& plugin, const std::string& reason) {
