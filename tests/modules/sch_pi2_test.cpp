@@ -265,7 +265,11 @@ void expect_adds_up(Stack& stack, Bottleneck& bottleneck, Datagrams& traffic) {
   EXPECT_EQ(end.waiting, 0u);
   EXPECT_EQ(end.pi2.packets, end.sent + end.pi2.dropped + end.pi2.overlimit);
   EXPECT_EQ(end.drops, end.pi2.dropped + end.pi2.overlimit);
-  EXPECT_EQ(traffic.received_, traffic.sent_ - end.drops);
+  // A few others pass, too (IPv6 looks for routers), and may be among the dropped.
+  const auto others = end.pi2.packets - traffic.sent_;
+  EXPECT_LE(others, 20u);
+  EXPECT_GE(traffic.received_, traffic.sent_ - end.drops);
+  EXPECT_LE(traffic.received_, traffic.sent_ - end.drops + others);
   EXPECT_EQ(traffic.marked_, end.pi2.marked + end.pi2.marked_l4s);
 }
 
