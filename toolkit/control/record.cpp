@@ -165,7 +165,11 @@ bool changes_a_module(const std::string& method) { return method == "load" || me
 
 }  // namespace
 
-void Record::begin(const std::string& method) { under_way_ += changes_a_module(method) ? 1 : 0; }
+void Record::begin(const std::string& method) {
+  if (!changes_a_module(method)) return;
+  ++under_way_;
+  again_ns_ = 0;  // it was not in vain: what dies from now on may die of this
+}
 void Record::end(const std::string& method) { under_way_ -= changes_a_module(method) ? 1 : 0; }
 
 void Record::note_death(const std::string& why, const std::string& log, std::uint64_t now_ns) {

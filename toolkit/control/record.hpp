@@ -46,7 +46,7 @@ class Record {
   [[nodiscard]] const std::string& log() const { return log_; }
   /// The module that was on probation then; empty if none was.
   [[nodiscard]] std::string suspect(std::chrono::milliseconds probation) const;
-  /// The stack that is made after this record died soon after it was made.
+  /// The stack that is made after this record died soon after it was made, and no module was changed in it.
   [[nodiscard]] bool in_vain(std::uint64_t now_ns, std::chrono::milliseconds soon) const;
   /// A new stack has been made after it.
   void start_again(std::uint64_t now_ns);
