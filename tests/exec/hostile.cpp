@@ -80,9 +80,11 @@ class Hostile {
     std::fflush(stdout);
   }
 
-  /// As many sockets as there can be, each with a full queue, in this process and in its children.
+  /// As many sockets as there can be, each with a full queue, in children, until all of them have what they can get.
   static void hoard() {
-    for (int child = 0; child < 8; ++child) {
+    int done[2];
+    if (::pipe(done) != 0) return;
+    for (int child = 0; child < kHoarders; ++child) {
       if (::fork() != 0) continue;
       std::vector<char> block(60000, 'x');
       std::vector<int> sockets;
@@ -104,11 +106,14 @@ class Hostile {
         for (int i = 0; i < 8 && ::send(fd, block.data(), block.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0; ++i) {
         }
       }
-      std::printf("%zu sockets\n", sockets.size());
-      std::fflush(stdout);
+      const std::size_t count = sockets.size();
+      if (::write(done[1], &count, sizeof count) != sizeof count) ::_exit(1);
       ::pause();
     }
-    std::this_thread::sleep_for(3s);
+    // alarm() of main() ends this if one of them hangs.
+    std::size_t all = 0, count = 0;
+    for (int child = 0; child < kHoarders && ::read(done[0], &count, sizeof count) == sizeof count; ++child) all += count;
+    std::printf("%zu sockets at once\n", all);
     ::signal(SIGTERM, SIG_IGN);
     ::kill(0, SIGTERM);  // of the process group that main() made
     while (::wait(nullptr) > 0) {
@@ -117,6 +122,7 @@ class Hostile {
 
  private:
   static constexpr std::size_t kPage = 4096;
+  static constexpr int kHoarders = 8;
 
   template <typename Random>
   static int socket_of(Random& random) {
