@@ -63,6 +63,16 @@ class AFaultOfANewBuild : public HostTest, public ::testing::WithParamInterface<
  protected:
   static constexpr auto kPatience = 8s;
 
+  /// Waits until each flow has carried more than now.
+  static void expect_carries(Stack& stack, const std::vector<Flow*>& flows) {
+    for (Flow* flow : flows) {
+      const auto before = flow->report().bytes_verified;
+      const auto deadline = stack.now() + kPatience;
+      while (flow->report().bytes_verified == before && stack.now() < deadline) stack.sleep_for(1ms);
+      EXPECT_GT(flow->report().bytes_verified, before);
+    }
+  }
+
   void meet(Stack& stack) {
     if (GetParam().by == By::kAWrite) {
       (void)stack.spawn("victim", [&stack] { (void)stack.write_file("/sys/module/matrix/parameters/trigger", "1"); });
@@ -91,9 +101,9 @@ TEST_P(AFaultOfANewBuild, IsContained) {
     ASSERT_TRUE(stack.load(good));
     const auto flow = start_flow(stack, "matrix");
     const auto bystander = start_flow(stack, "cubic");
-    const auto udp_like = start_flow(stack, "reno");
-    ASSERT_TRUE(flow && bystander && udp_like);
-    stack.sleep_for(20ms);
+    const auto other = start_flow(stack, "reno");
+    ASSERT_TRUE(flow && bystander && other);
+    expect_carries(stack, {flow.get(), bystander.get(), other.get()});
 
     const auto parameters = fmt::format("fault=\"{}\"", fault.name);
     const SwapOptions guarded{.snapshot = true, .probation = 3s, .parameters = parameters};
@@ -150,12 +160,12 @@ TEST_P(AFaultOfANewBuild, IsContained) {
     EXPECT_EQ(stack.sysctl("kernel.panic_on_oops").value(), "0");
 
     // The next one, which is good; then the flows, which have noticed nothing.
-    stack.sleep_for(20ms);
+    expect_carries(stack, {bystander.get(), other.get()});
     const auto next = stack.swap(better, {.snapshot = true, .parameters = ""});
     ASSERT_TRUE(next) << next.error().message();
-    stack.sleep_for(20ms);
+    expect_carries(stack, {bystander.get(), other.get()});
     expect_intact(stack, *bystander, "cubic");
-    expect_intact(stack, *udp_like, "reno");
+    expect_intact(stack, *other, "reno");
     expect_intact(stack, *flow, "matrix");
   });
 }
