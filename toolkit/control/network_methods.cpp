@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/control/network_methods.hpp"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -209,16 +211,19 @@ void add_flows(Server& server, Stack& stack) {
 }
 
 /// All of it, waiting while a pipe is full. EINTR when the client went meanwhile.
-Result<void> write_whole(Stack& stack, Call& call, const UniqueFd& fd, std::string_view bytes) {
+Result<void> write_whole(Stack& stack, const UniqueFd& fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd.get(), bytes.data(), bytes.size());
     if (n < 0 && errno != EAGAIN && errno != EINTR) return fail(errno, "write the capture");
     if (n > 0) bytes.remove_prefix(std::size_t(n));
-    if (n < 0 && call.gone()) return fail(EINTR, "write the capture");
-    if (n < 0) stack.sleep_for(std::chrono::milliseconds(1));
+    if (n < 0 && errno == EAGAIN) LKM_CHECK(stack.wait_fd(fd.get(), POLLOUT));
   }
   return {};
 }
+
+/// Of packets that wait for a capture: small beside the stack's memory. And how many are taken before others run.
+constexpr int kCaptureRoom = 2 << 20;
+constexpr std::uint64_t kCaptureTurn = 256;
 
 // The stack writes the file, so that packets need not pass the control socket. "file" may be a pipe of the client's.
 void add_capture(Server& server, Stack& stack) {
@@ -232,19 +237,19 @@ void add_capture(Server& server, Stack& stack) {
     LKM_TRY(Rtnl net, Rtnl::open(stack, netns));
     LKM_TRY(const unsigned link, net.link_index(device));
     LKM_TRY(const auto fd, UniqueFd::open(file, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644));
-    LKM_TRY(const auto capture, Capture::start(stack, netns, link, std::size_t(snap)));
-    const auto packets = [&] { return Json{{"packets", capture->packets()}}; };
+    LKM_TRY(const auto capture, Capture::start(stack, netns, link, std::size_t(snap), kCaptureRoom));
+    const auto packets = [&] { return Json{{"packets", capture->packets()}, {"dropped", capture->dropped()}}; };
     do {
-      LKM_CHECK(write_whole(stack, call, fd, capture->take()));
+      LKM_CHECK(write_whole(stack, fd, capture->take()));
       LKM_CHECK(call.event({{"capture", packets()}}));
       const auto waited = capture->wait();
       const auto wanted = count == 0 ? UINT64_MAX : std::uint64_t(count) - capture->packets();
-      LKM_CHECK(capture->drain(wanted));  // also what came before the client went
+      LKM_CHECK(capture->drain(std::min(wanted, kCaptureTurn)));  // also what came before the client went
       if (waited) continue;
-      LKM_CHECK(write_whole(stack, call, fd, capture->take()));
+      LKM_CHECK(write_whole(stack, fd, capture->take()));
       return Failure(waited.error());
     } while (count == 0 || capture->packets() < std::uint64_t(count));
-    LKM_CHECK(write_whole(stack, call, fd, capture->take()));
+    LKM_CHECK(write_whole(stack, fd, capture->take()));
     return packets();
   });
 }

@@ -24,6 +24,7 @@ using namespace std::chrono_literals;
 constexpr unsigned kSamplesBetweenProgress = 64;
 /// Of a captured packet: Ethernet, IPv4 and TCP with all options are 134 bytes at most.
 constexpr std::size_t kHeaders = 128;
+constexpr int kCaptureRoom = 64 << 20;
 constexpr nanoseconds kDrain = 100ms;  // between two looks at a capture
 constexpr std::uint64_t kNoPacing = UINT64_MAX;
 
@@ -95,7 +96,7 @@ Result<RunResult> Run::go() {
 
   for (const LinkSpec& link : scenario_.links) {
     if (!options_.capture || !link.has_queue()) continue;
-    LKM_TRY(captures_[link.name()], Capture::start(stack_, link.a, network_->device(link.name()), kHeaders));
+    LKM_TRY(captures_[link.name()], Capture::start(stack_, link.a, network_->device(link.name()), kHeaders, kCaptureRoom));
   }
   const std::uint64_t began_ns = host_ns();
   traffic_.emplace(stack_, *network_, scenario_);
@@ -182,7 +183,10 @@ Result<void> Run::drain_until(nanoseconds at) {
   for (nanoseconds next = result_.times.back(); next < at;) {
     next = std::min(next + kDrain, at);
     LKM_CHECK(advance_to(next));
-    for (auto& [link, capture] : captures_) LKM_CHECK(capture->drain());
+    for (auto& [link, capture] : captures_) {
+      LKM_CHECK(capture->drain());
+      if (capture->dropped() > 0) return fail(EIO, "capture: {} packets lost for want of room", capture->dropped());
+    }
   }
   return {};
 }

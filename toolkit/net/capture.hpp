@@ -16,15 +16,15 @@ namespace lkm {
 
 class Capture {
  public:
-  /// Of the device with that index in the netns; `snap` bytes of each packet are kept. Begins at once.
+  /// Of the device with that index in the netns; `snap` bytes of each packet are kept. The kernel may hold `room` bytes
+  /// of packets that nobody has asked for; of more it drops. Begins at once.
   /// Errors: as socket(2), bind(2).
   static Result<std::unique_ptr<Capture>> start(Stack& stack, const std::string& netns, unsigned link,
-                                                std::size_t snap);
+                                                std::size_t snap, int room);
   Capture(const Capture&) = delete;
   Capture& operator=(const Capture&) = delete;
 
-  /// Takes what came since the last time, `most` packets of it. EIO when the kernel had to drop some for want of room:
-  /// kRoom bytes.
+  /// Takes what came since the last time, `most` packets of it.
   Result<void> drain(std::uint64_t most = UINT64_MAX);
   /// Sleeps until there is something. EINTR when the fiber is interrupted, ENETDOWN when the device went down.
   Result<void> wait();
@@ -32,8 +32,8 @@ class Capture {
   std::string take() { return std::exchange(file_, {}); }
   /// Packets so far.
   [[nodiscard]] std::uint64_t packets() const { return packets_; }
-
-  static constexpr int kRoom = 64 << 20;
+  /// Besides these, packets that the kernel dropped for want of room.
+  [[nodiscard]] std::uint64_t dropped() const { return dropped_; }
 
  private:
   Capture(StackFd socket, std::size_t snap) : socket_(std::move(socket)), frame_(snap) {}
@@ -41,7 +41,7 @@ class Capture {
   StackFd socket_;
   std::vector<char> frame_;
   std::string file_;
-  std::uint64_t packets_ = 0;
+  std::uint64_t packets_ = 0, dropped_ = 0;
 };
 
 }  // namespace lkm

@@ -38,7 +38,9 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
                       [&](const Json& event) {
                         terminal.transient(fmt::format("{} packets", event["capture"].value("packets", 0)));
                       }));
-  terminal.note(fmt::format("{} packets", result.value("packets", 0)));
+  const auto dropped = result.value("dropped", std::uint64_t{0});
+  terminal.note(fmt::format("{} packets{}", result.value("packets", 0),
+                            dropped == 0 ? "" : fmt::format(", {} dropped: more than could be written", dropped)));
   return kDone;
 }
 
