@@ -4,13 +4,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstdarg>
-#include <cstdio>
 #include <optional>
 #include <string>
 #include <utility>
@@ -20,7 +17,6 @@
 #include "fuse-proc/stale_mount.hpp"
 #include "toolkit/base/defer.hpp"
 #include "toolkit/base/file.hpp"
-#include "toolkit/base/log.hpp"
 #include "toolkit/base/unique_fd.hpp"
 
 namespace lkm {
@@ -34,68 +30,29 @@ constexpr auto kDrainLimit = std::chrono::seconds(2);
 // A directory that the host knows holds a descriptor.
 constexpr rlim_t kDescriptors = 1 << 20;
 
-std::string& last_complaint() {
-  static std::string text;
-  return text;
-}
-
-void keep_complaint(fuse_log_level, const char* format, va_list arguments) {
-  char text[512];
-  std::vsnprintf(text, sizeof(text), format, arguments);
-  last_complaint() = text;
-  log::debug("fuse", "{}", text);
-}
-
-/// Calls `function`, and gives back what it and its children write to stderr.
-template <typename Function>
-std::string without_stderr(Function function) {
-  const UniqueFd caught(::memfd_create("stderr", MFD_CLOEXEC));
-  const UniqueFd saved(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-  if (!caught || !saved) {
-    function();
-    return {};
+/// A session that serves a mount that is made.
+Result<fuse_session*> session_on(Server& server, const UniqueFd& mounted) {
+  fuse_session* const session = fuse::new_session(&server);
+  if (session == nullptr) return fail(EINVAL, "start a FUSE session");
+  // libfuse takes a mount that others have made by this name, and its descriptor for its own.
+  UniqueFd own(::fcntl(mounted.get(), F_DUPFD_CLOEXEC, 0));
+  if (own && fuse_session_mount(session, fmt::format("/dev/fd/{}", own.get()).c_str()) == 0) {
+    (void)own.release();
+    return session;
   }
-  ::dup2(caught.get(), STDERR_FILENO);
-  function();
-  ::dup2(saved.get(), STDERR_FILENO);
-  char text[512];
-  const ssize_t length = ::pread(caught.get(), text, sizeof(text), 0);
-  return {text, static_cast<std::size_t>(std::max<ssize_t>(length, 0))};
-}
-
-Result<fuse_session*> mount_session(Server& server, const std::string& mountpoint) {
-  char name[] = "lkm-run";
-  char option[] = "-o";
-  // The type is fuse::kMountType. max_read must agree with the one in operations.cpp.
-  char options[] = "fsname=lkm-run,subtype=lkm-run,max_read=131072";
-  char* argv[] = {name, option, options, nullptr};
-  fuse_args arguments = FUSE_ARGS_INIT(3, argv);
-  fuse_set_log_func(keep_complaint);
-  last_complaint().clear();
-  fuse_session* const session =
-      fuse_session_new(&arguments, &fuse::operations(), sizeof(fuse_lowlevel_ops), &server);
-  fuse_opt_free_args(&arguments);
-  if (session == nullptr) return fail(EINVAL, "start a FUSE session ({})", last_complaint());
-  int failed = 0;
-  std::string complaint =
-      without_stderr([&] { failed = fuse_session_mount(session, mountpoint.c_str()); });
-  if (failed == 0) return session;
+  const int error = errno;
   fuse_session_destroy(session);
-  complaint += last_complaint();
-  while (complaint.ends_with('\n')) complaint.pop_back();
-  return fail_hint(EPERM,
-                   ::geteuid() == 0 ? "in a container, allow it CAP_SYS_ADMIN"
-                                    : "apt-get install fuse3, which has fusermount3",
-                   "mount on '{}' ({})", mountpoint, complaint);
+  return fail(error, "serve a mount");
 }
 
 }  // namespace
 
 struct FuseProc::Session : std::enable_shared_from_this<Session> {
-  Session(Stack& of, std::string path) : stack(of), mountpoint(std::move(path)) {}
+  Session(Stack& of, Mounter& by, std::filesystem::path path) : stack(of), mounter(by), mountpoint(std::move(path)) {}
 
   Stack& stack;
-  std::string mountpoint;
+  Mounter& mounter;
+  std::filesystem::path mountpoint;
   Fiber dispatcher;
   std::shared_ptr<Server> server;
   std::optional<Result<void>> begun;
@@ -130,7 +87,13 @@ Result<void> FuseProc::Session::begin() {
                                          if (const auto session = weak.lock())
                                            session->dispatcher.unpark();
                                        });
-  LKM_TRY(fuse_session * session, mount_session(*made, mountpoint));
+  LKM_TRY(const UniqueFd mounted, mounter.mount(mountpoint));
+  auto served = session_on(*made, mounted);
+  if (!served) {
+    (void)mounter.unmount(mountpoint);
+    return Failure(std::move(served).error());
+  }
+  fuse_session* const session = *served;
   made->adopt(session);
   const int fd = fuse_session_fd(session);
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -159,26 +122,17 @@ void FuseProc::Session::serve() {
   while (!server->drained() && stack.now() < deadline) stack.park(deadline);
 }
 
-Result<std::unique_ptr<FuseProc>> FuseProc::mount(Stack& stack,
-                                                  const std::filesystem::path& mountpoint) {
-  if (auto device = UniqueFd::open("/dev/fuse", O_RDWR); !device) {
-    return Failure(std::move(device).error().with_hint(
-        "sudo modprobe fuse && sudo chmod 666 /dev/fuse; in a container, pass the device in"));
-  }
-  LKM_CHECK(clean_stale(mountpoint));
-  std::error_code error;
-  std::filesystem::create_directories(mountpoint, error);
-  if (error) return fail(error.value(), "make folder '{}'", mountpoint.string());
-  LKM_TRY(std::string path, fuse::mountinfo_path(mountpoint));
+Result<std::unique_ptr<FuseProc>> FuseProc::mount(Stack& stack, const std::filesystem::path& mountpoint,
+                                                  Mounter& mounter) {
   LKM_CHECK(fuse::mount_kernel_trees(stack));
 
-  auto session = std::make_shared<Session>(stack, std::move(path));
+  auto session = std::make_shared<Session>(stack, mounter, mountpoint);
   LKM_TRY(session->dispatcher, stack.spawn("fuse-dispatch", [session] {
     session->begun = session->begin();
     if (*session->begun) session->serve();
   }));
   while (!session->begun && !session->dispatcher.done()) stack.yield();
-  if (!session->begun) return fail(EIO, "serve '{}': the kernel died", session->mountpoint);
+  if (!session->begun) return fail(EIO, "serve '{}': the kernel died", mountpoint.string());
   LKM_CHECK(std::move(*session->begun));
   return std::unique_ptr<FuseProc>(new FuseProc(std::move(session)));
 }
@@ -190,9 +144,7 @@ FuseProc::~FuseProc() {
   fuse_session_exit(session);
   session_->dispatcher.interrupt();
   session_->dispatcher.join();
-  without_stderr([&] { fuse_session_unmount(session); });
-  // A connection that was aborted from outside is left mounted by libfuse.
-  (void)clean_stale(session_->mountpoint);
+  (void)session_->mounter.unmount(session_->mountpoint);
 }
 
 Result<bool> FuseProc::clean_stale(const std::filesystem::path& mountpoint) {

@@ -21,6 +21,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "fuse-proc/mounter.hpp"
 #include "libos-runtime/host/stack.hpp"
 #include "toolkit/base/result.hpp"
 
@@ -32,8 +33,10 @@ class FuseProc {
   /// cleaned first. Only on a fiber of `stack`, which must outlive the result. Blocks the stack for
   /// the milliseconds that mounting takes. Errors: ENODEV without /dev/fuse, ENOENT without
   /// fusermount3 (needed unless root), EBUSY when something alive is mounted there, as mount(2).
+  /// `mounter` does that for a process that may not, and must outlive the result.
   static Result<std::unique_ptr<FuseProc>> mount(Stack& stack,
-                                                 const std::filesystem::path& mountpoint);
+                                                 const std::filesystem::path& mountpoint,
+                                                 Mounter& mounter = Mounter::here());
 
   /// Unmounts: requests under way end with EINTR or ENOTCONN. Only on a fiber of the stack.
   ~FuseProc();

@@ -154,8 +154,6 @@ void on_release(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
         [number = info->fh](Server& server, Request& answer) { server.release(answer, number); });
 }
 
-}  // namespace
-
 const fuse_lowlevel_ops& operations() {
   // What is not here the host kernel is told once: no flush, fsync, extended attributes, links,
   // ioctl.
@@ -182,6 +180,20 @@ const fuse_lowlevel_ops& operations() {
       .forget_multi = on_forget_multi,
   };
   return ops;
+}
+
+}  // namespace
+
+fuse_session* new_session(Server* server) {
+  char name[] = "lkm-run";
+  char option[] = "-o";
+  // The type is kMountType. max_read is that of on_init().
+  char options[] = "fsname=lkm-run,subtype=lkm-run,max_read=131072";
+  char* argv[] = {name, option, options, nullptr};
+  fuse_args arguments = FUSE_ARGS_INIT(3, argv);
+  fuse_session* const session = fuse_session_new(&arguments, &operations(), sizeof(fuse_lowlevel_ops), server);
+  fuse_opt_free_args(&arguments);
+  return session;
 }
 
 }  // namespace lkm::fuse

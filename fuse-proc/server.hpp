@@ -21,8 +21,10 @@
 
 namespace lkm::fuse {
 
-/// The callbacks of a session whose user data is a Server.
-const fuse_lowlevel_ops& operations();
+class Server;
+/// A session that is not mounted yet, whose operations are those of `server`; nullptr: for mounting only. nullptr when
+/// libfuse cannot.
+fuse_session* new_session(Server* server);
 
 class Server : public std::enable_shared_from_this<Server> {
  public:
@@ -33,7 +35,7 @@ class Server : public std::enable_shared_from_this<Server> {
          std::string thread_self, std::function<void()> on_drained);
   ~Server();
 
-  /// Takes over a session that was made with operations() and this Server as user data.
+  /// Takes over a session that new_session() made for this Server.
   void adopt(fuse_session* session) { session_ = session; }
   [[nodiscard]] fuse_session* session() const { return session_; }
 

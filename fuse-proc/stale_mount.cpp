@@ -93,6 +93,15 @@ Result<void> detach(const std::string& path) {
   return {};
 }
 
+/// Whether what was mounted there last is a mount of ours.
+Result<bool> is_ours(const std::string& path) {
+  LKM_TRY(const std::string text, read_file("/proc/self/mountinfo"));
+  const auto entries = parse_mountinfo(text);
+  const auto top = std::find_if(entries.rbegin(), entries.rend(),
+                                [&](const MountEntry& entry) { return entry.mount_point == path; });
+  return top != entries.rend() && top->type == kMountType;
+}
+
 }  // namespace
 
 std::vector<MountEntry> parse_mountinfo(std::string_view text) {
@@ -124,12 +133,8 @@ Result<bool> clean_stale_mount(const std::filesystem::path& mountpoint) {
   if (!found && found.error().errno_value() == ENOENT) return false;
   LKM_TRY(const std::string path, std::move(found));
   for (bool cleaned = false;; cleaned = true) {
-    LKM_TRY(const std::string text, read_file("/proc/self/mountinfo"));
-    const auto entries = parse_mountinfo(text);
-    const auto top = std::find_if(entries.rbegin(), entries.rend(), [&](const MountEntry& entry) {
-      return entry.mount_point == path;
-    });
-    if (top == entries.rend() || top->type != kMountType) return cleaned;
+    LKM_TRY(const bool ours, is_ours(path));
+    if (!ours) return cleaned;
     LKM_TRY(const int state, probe(path));
     if (state != ENOTCONN && state != ECONNABORTED) {
       return fail_hint(EBUSY,
@@ -138,6 +143,12 @@ Result<bool> clean_stale_mount(const std::filesystem::path& mountpoint) {
     }
     LKM_CHECK(detach(path));
   }
+}
+
+Result<void> unmount_ours(const std::filesystem::path& mountpoint) {
+  LKM_TRY(const std::string path, mountinfo_path(mountpoint));
+  LKM_TRY(const bool ours, is_ours(path));
+  return ours ? detach(path) : Result<void>();
 }
 
 }  // namespace lkm::fuse

@@ -33,4 +33,7 @@ Result<std::string> mountinfo_path(const std::filesystem::path& mountpoint);
 /// a live process serves it; as umount2(2).
 Result<bool> clean_stale_mount(const std::filesystem::path& mountpoint);
 
+/// Lazily unmounts what lies there if it is ours, alive or dead. Errors: as umount2(2).
+Result<void> unmount_ours(const std::filesystem::path& mountpoint);
+
 }  // namespace lkm::fuse

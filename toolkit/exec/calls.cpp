@@ -33,6 +33,10 @@ constexpr int kOwnOptions[] = {SO_RCVLOWAT, SO_RCVTIMEO, SO_SNDTIMEO, 66 /* SO_R
                                67 /* SO_SNDTIMEO_NEW */};
 constexpr std::size_t kMostOfOption = 16;  // bytes
 
+// What a datagram may take in a buffer, besides its bytes (SKB_TRUESIZE() of a small one, twice).
+constexpr std::uint64_t kPerDatagram = 2048;
+constexpr std::uint64_t kLargestDatagram = 65536 + kPerDatagram;
+
 /// Whether a socket of the stack is TCP's, so that its data is a stream of bytes and nothing else.
 bool carries_bytes(const StackFd& socket) {
   int type = 0, protocol = 0;
@@ -170,13 +174,18 @@ Thread::Outcome Thread::on_socket(Target& target) {
       // These speak in control messages, which a connection's descriptor does not carry.
       if (tcp && (arg(1) == SOL_TLS || (arg(1) == IPPROTO_TCP && arg(2) == TCP_INQ)))
         return -EOPNOTSUPP;
+      if (arg(1) == SOL_SOCKET && (arg(2) == SO_RCVBUFFORCE || arg(2) == SO_SNDBUFFORCE)) return set_buffer(target);
       break;
     default:
       break;
   }
+  Account& account = *session_->account;
+  const bool fills = direction(call_.data.nr) == Direction::kSends;
+  if (fills && !account.may_fill(thread_name(tid_), [&] { return programs_.memory_of(account); })) return -ENOBUFS;
   unsigned long args[6];
   std::copy_n(call_.data.args, 6, args);
   const long result = run_on(target, call_.data.nr, args);
+  if (fills && result >= 0) account.filled(call_.data.nr == SYS_sendmmsg ? arg(2) * kLargestDatagram : std::uint64_t(result) + kPerDatagram);
   if (call_.data.nr == SYS_listen && result == 0) {
     target.socket->use = Use::kListening;
     programs_.show(*target.socket, target.end.get());
@@ -286,7 +295,7 @@ long Thread::run_on(Target& target, long number, const unsigned long (&args)[6],
 
 Thread::Outcome Thread::place(StackFd fd, Use use, bool nonblocking, bool close_on_exec,
                               const Socket* accepted_from) {
-  auto adopted = programs_.adopt(std::move(fd), use, nonblocking);
+  auto adopted = programs_.adopt(std::move(fd), use, nonblocking, session_->account);
   if (!adopted) return -adopted.error().errno_value();
   auto& [socket, end] = *adopted;
   if (accepted_from != nullptr) {
@@ -313,7 +322,12 @@ Thread::Outcome Thread::give_number(const std::shared_ptr<Socket>& socket, int e
   return placed == -EBADF ? -EMFILE : placed;
 }
 
+bool Thread::may_have_socket() { return session_->account->may_have_socket(thread_name(tid_)); }
+
 Thread::Outcome Thread::open_socket() {
+  if (!may_have_socket()) return -ENFILE;
+  Account& account = *session_->account;
+  if (!account.may_fill(thread_name(tid_), [&] { return programs_.memory_of(account); })) return -ENOBUFS;
   Stack& stack = programs_.stack();
   const auto type = int(arg(1));
   const long fd = stack.syscall(SYS_socket, arg(0), type & ~SOCK_CLOEXEC, arg(2));
@@ -346,6 +360,7 @@ void Thread::show_connection(Target& target) {
 }
 
 Thread::Outcome Thread::accept(Target& target) {
+  if (!may_have_socket()) return -ENFILE;  // the connection waits
   const unsigned long flags = call_.data.nr == SYS_accept4 ? arg(3) : 0;
   const unsigned long args[6] = {0, arg(1), arg(2), flags};
   const long fd = run_on(target, SYS_accept4, args);
@@ -358,6 +373,18 @@ Thread::Outcome Thread::accept(Target& target) {
 Thread::Outcome Thread::duplicate(const Target& target, int from, bool close_on_exec) {
   return from < 0 ? Outcome(-EINVAL)
                   : give_number(target.socket, target.end.get(), from, close_on_exec);
+}
+
+/// A buffer beyond what the network's sysctls allow, which root may have: one socket's is within the program's memory.
+/// The kernel doubles the value.
+Thread::Outcome Thread::set_buffer(Target& target) {
+  int bytes = 0;
+  if (arg(4) < sizeof bytes) return -EINVAL;
+  if (read(&bytes, reinterpret_cast<const void*>(arg(3)), sizeof bytes) != 0) return -EFAULT;
+  if (bytes > 0 && std::uint64_t(bytes) * 2 > session_->account->limits().memory) return -EPERM;
+  // Not what is there by then.
+  const unsigned long args[6] = {0, arg(1), arg(2), reinterpret_cast<unsigned long>(&bytes), sizeof bytes};
+  return run_on(target, SYS_setsockopt, args, Memory::kStack);
 }
 
 /// Options that say how reads and writes wait are the descriptor's as well.

@@ -12,7 +12,8 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <span>
+
+#include "toolkit/base/seccomp_program.hpp"
 
 namespace lkm::exec {
 namespace {
@@ -45,49 +46,13 @@ constexpr long kRefused[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_urin
 constexpr std::uint32_t kSocketCallsOfI386[] = {102, 359};  // socketcall, socket
 constexpr unsigned kX32 = 0x40000000;                       // bit of the numbers of the x32 ABI
 
-class Program {
- public:
-  void load(std::size_t offset) { add(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, std::uint32_t(offset))); }
-  /// The low half is all that the kernel itself takes of an int.
-  void load_argument(int index) { load(offsetof(seccomp_data, args) + std::size_t(index) * 8); }
-  void give(std::uint32_t action) { add(BPF_STMT(BPF_RET | BPF_K, action)); }
-  /// Gives `action` if what was loaded is in a range.
-  void give_within(std::uint32_t first, std::uint32_t end, std::uint32_t action) {
-    add(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, first, 0, 2));
-    add(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, end, 1, 0));
-    give(action);
-  }
-  /// Gives `action` if what was loaded is another value.
-  void give_if_not(std::uint32_t value, std::uint32_t action) {
-    add(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 1, 0));
-    give(action);
-  }
-  /// Runs the next instruction only if the comparison holds.
-  void only_if(std::uint16_t comparison, std::uint32_t value) {
-    add(BPF_JUMP(std::uint16_t(BPF_JMP | comparison | BPF_K), value, 0, 1));
-  }
-  /// If what was loaded is `value`, what `body` emits decides; it must end with a give().
-  template <typename Body>
-  void on(long value, Body body) {
-    const std::size_t jump = code_.size();
-    only_if(BPF_JEQ, std::uint32_t(value));
-    body();
-    code_[jump].jf = std::uint8_t(code_.size() - jump - 1);
-  }
-  std::vector<sock_filter> take() { return std::move(code_); }
-
- private:
-  void add(sock_filter instruction) { code_.push_back(instruction); }
-  std::vector<sock_filter> code_;
-};
-
 constexpr std::uint32_t kTell = SECCOMP_RET_USER_NOTIF;
 constexpr std::uint32_t kAllow = SECCOMP_RET_ALLOW;
 
 }  // namespace
 
 std::vector<sock_filter> filter_program() {
-  Program p;
+  SeccompProgram p;
   const auto tell_if_ours = [&](int argument) {
     p.load_argument(argument);
     p.give_within(kFirstFd, kEndFd, kTell);

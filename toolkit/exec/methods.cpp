@@ -14,14 +14,16 @@ namespace lkm::exec {
 using control::Call;
 using control::Json;
 
-void add_methods(control::Server& server, Stack& stack, const std::filesystem::path& views,
-                 const std::filesystem::path& mount) {
+void add_methods(control::Server& server, Stack& stack, const ViewsOptions& views, const Limits& most) {
   // The fibers of programs come with the first one.
   auto programs = std::make_shared<std::unique_ptr<Programs>>();
-  auto shown = std::make_shared<Views>(stack, views, mount);
-  server.add("exec.attach", [programs, shown, &stack](Call& call) -> Result<Json> {
+  auto shown = std::make_shared<Views>(stack, views.mounter, views.folder, views.first);
+  server.add("exec.attach", [programs, shown, most, &stack](Call& call) -> Result<Json> {
     LKM_TRY(const auto listener, control::integer_param(call.params(), "listener", -1));
     LKM_TRY(const auto netns, control::string_param(call.params(), "netns", ""));
+    LKM_TRY(const auto wanted, control::string_param(call.params(), "limits", ""));
+    LKM_TRY(const Limits limits, Limits::parse(wanted, most));
+    LKM_CHECK(limits.within(most));
     if (stack.options().clock == Clock::kVirtual) {
       return fail_hint(EOPNOTSUPP, "lkm-run up --time real",
                        "run programs, whose time is real, on a stack in virtual time");
@@ -37,7 +39,7 @@ void add_methods(control::Server& server, Stack& stack, const std::filesystem::p
     if (!*programs) {
       LKM_TRY(*programs, Programs::start(stack));
     }
-    LKM_CHECK((*programs)->attach(std::move(copy), netns));
+    LKM_CHECK((*programs)->attach(std::move(copy), netns, limits));
     // A program can do without.
     const auto view = shown->of(netns);
     return Json{{"view", view ? view->string() : ""}};

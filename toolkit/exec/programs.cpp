@@ -2,6 +2,7 @@
 #include "toolkit/exec/programs.hpp"
 
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -95,11 +96,11 @@ Programs::~Programs() {
   }
 }
 
-Result<void> Programs::attach(UniqueFd listener, const std::string& netns) {
+Result<void> Programs::attach(UniqueFd listener, const std::string& netns, const Limits& limits) {
   LKM_TRY(const int number, stack_.netns_fd(netns));
   StackFd space(stack_, number);
   LKM_TRY(auto notifications, Notifications::make(std::move(listener)));
-  auto session = std::make_shared<Session>(std::move(notifications), std::move(space));
+  auto session = std::make_shared<Session>(std::move(notifications), std::move(space), std::make_shared<Account>(stack_, limits));
   LKM_CHECK(stack_.watch_fd(session->notifications.fd(), [this, session] { deliver(session); }));
   sessions_.push_back(std::move(session));
   return {};
@@ -169,6 +170,7 @@ void Programs::admit_new_threads() {
         if (gone) thread.end();
         return gone;
       });
+      if (!news.session->account->may_have_thread(thread_name(kept->pid()))) return fail(ENOBUFS, "serve thread {}", tid);
       auto thread = std::make_shared<Thread>(*this, news.session, kept, tid);
       thread->give(news.call, StackTime{});
       LKM_CHECK(thread->start());
@@ -408,8 +410,8 @@ std::shared_ptr<Socket> Programs::find(std::uint64_t inode) const {
   return found != sockets_.end() ? found->second : nullptr;
 }
 
-Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd, Use use,
-                                                                     bool nonblocking) {
+Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd, Use use, bool nonblocking,
+                                                                     const std::shared_ptr<Account>& account) {
   forget_broken();
   const auto buffers =
       use == Use::kMessages ? Placeholder::Buffers::kSmall : Placeholder::Buffers::kLarge;
@@ -417,6 +419,8 @@ Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd,
   auto& [placeholder, end] = pair;
   const std::uint64_t inode = placeholder.inode();
   auto socket = std::make_shared<Socket>();
+  socket->account = account;
+  ++account->sockets;
   socket->fd = std::move(fd);
   socket->placeholder = std::move(placeholder);
   socket->use = use;
@@ -441,6 +445,20 @@ Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd,
     show(*socket, end.get());
   }
   return std::pair(std::move(socket), std::move(end));
+}
+
+std::uint64_t Programs::memory_of(const Account& account) const {
+  std::uint64_t bytes = 0;
+  for (const auto& [inode, socket] : sockets_) {
+    if (socket->account.get() != &account) continue;
+    std::array<std::uint32_t, SK_MEMINFO_VARS> info{};
+    socklen_t size = sizeof info;
+    socket->fd.call(SYS_getsockopt, SOL_SOCKET, SO_MEMINFO, info.data(), &size);
+    for (const int part : {SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_WMEM_ALLOC, SK_MEMINFO_FWD_ALLOC, SK_MEMINFO_WMEM_QUEUED,
+                           SK_MEMINFO_OPTMEM, SK_MEMINFO_BACKLOG})
+      bytes += info[std::size_t(part)];
+  }
+  return bytes;
 }
 
 void Programs::show(Socket& socket, int program_end) const {

@@ -42,6 +42,7 @@
 #include <vector>
 
 #include "libos-runtime/host/stack.hpp"
+#include "toolkit/exec/limits.hpp"
 #include "toolkit/exec/notifications.hpp"
 #include "toolkit/exec/process.hpp"
 #include "toolkit/exec/socket.hpp"
@@ -54,6 +55,7 @@ class Thread;
 struct Session {
   Notifications notifications;
   StackFd netns;       ///< the namespace itself: its name may go
+  std::shared_ptr<Account> account;
   bool ended = false;  ///< no process is left
 };
 
@@ -65,7 +67,7 @@ class Programs {
 
   /// Serves the calls that arrive at a listener, in that netns ("" is the first one).
   /// Errors: no such netns.
-  Result<void> attach(UniqueFd listener, const std::string& netns);
+  Result<void> attach(UniqueFd listener, const std::string& netns, const Limits& limits);
   /// Programs with processes that run.
   [[nodiscard]] std::size_t sessions() const { return sessions_.size(); }
 
@@ -74,7 +76,10 @@ class Programs {
   /// By the inode of its program's end. nullptr: no socket of the stack.
   [[nodiscard]] std::shared_ptr<Socket> find(std::uint64_t inode) const;
   /// A socket from a descriptor of the stack, and its program's end.
-  Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> adopt(StackFd fd, Use use, bool nonblocking);
+  Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> adopt(StackFd fd, Use use, bool nonblocking,
+                                                             const std::shared_ptr<Account>& account);
+  /// Bytes in the buffers of a program's sockets.
+  [[nodiscard]] std::uint64_t memory_of(const Account& account) const;
   /// Makes the placeholder show what the socket has.
   void show(Socket& socket, int program_end) const;
   /// A TCP socket is connected: from now on its descriptor carries the data.

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "toolkit/exec/limits.hpp"
 #include "toolkit/exec/placeholder.hpp"
 #include "toolkit/exec/process.hpp"
 #include "toolkit/exec/stream.hpp"
@@ -28,6 +29,13 @@ enum class Use {
 };
 
 struct Socket {
+  Socket() = default;
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  ~Socket() {
+    if (account) --account->sockets;
+  }
+
   StackFd fd;
   Placeholder placeholder;
   Use use = Use::kMessages;
@@ -38,6 +46,7 @@ struct Socket {
   std::uint32_t uses = 0;  ///< calls that programs made, or turns that carried bytes
   std::size_t tally = 0;   ///< place of the same in Programs::tally_
   std::vector<std::pair<std::weak_ptr<Process>, int>> places;  ///< numbers that it was given
+  std::shared_ptr<Account> account;  ///< of whose program it is
 
   // Of a connection.
   std::optional<Stream> stream;

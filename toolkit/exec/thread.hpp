@@ -21,7 +21,10 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
       : programs_(programs),
         session_(std::move(session)),
         process_(std::move(process)),
-        tid_(tid) {}
+        tid_(tid) {
+    ++session_->account->threads;
+  }
+  ~Thread() { --session_->account->threads; }
 
   /// Starts its fiber. Errors: as fork(2).
   Result<void> start();
@@ -64,6 +67,8 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   Outcome on_socket(Target& target);
   Outcome on_connection(Target& target);
   Outcome open_socket();
+  Outcome set_buffer(Target& target);
+  [[nodiscard]] bool may_have_socket();
   Outcome connect(Target& target);
   Outcome accept(Target& target);
   Outcome send_file();

@@ -32,7 +32,7 @@ Result<std::filesystem::path> Views::of(const std::string& netns) {
       long error = stack_.syscall(SYS_unshare, CLONE_NEWNS);
       if (error == 0) error = stack_.syscall(SYS_mount, "sysfs", "/sys", "sysfs", 0, nullptr);
       if (error < 0) return fail(int(-error), "mount /sys of netns '{}'", netns);
-      return FuseProc::mount(stack_, place);
+      return FuseProc::mount(stack_, place, mounter_);
     };
     mounted = mount();
   }));

@@ -19,8 +19,8 @@ namespace lkm::exec {
 class Views {
  public:
   /// Mounts go below `folder`. `first` is where the first netns is shown already; empty: none is to be mounted.
-  Views(Stack& stack, std::filesystem::path folder, std::filesystem::path first)
-      : stack_(stack), folder_(std::move(folder)), first_(std::move(first)) {}
+  Views(Stack& stack, Mounter& mounter, std::filesystem::path folder, std::filesystem::path first)
+      : stack_(stack), mounter_(mounter), folder_(std::move(folder)), first_(std::move(first)) {}
 
   /// The folder with `proc` and `sys` of a netns; empty when none is to be mounted. Errors: as of FuseProc::mount().
   Result<std::filesystem::path> of(const std::string& netns);
@@ -32,6 +32,7 @@ class Views {
   };
 
   Stack& stack_;
+  Mounter& mounter_;
   std::filesystem::path folder_, first_;
   std::map<std::string, View> views_;
 };

@@ -11,6 +11,7 @@
 #include "toolkit/control/record.hpp"
 #include "toolkit/control/server.hpp"
 #include "toolkit/exec/methods.hpp"
+#include "tools/lkm-run/confinement.hpp"
 #include "tools/lkm-run/console_log.hpp"
 #include "tools/lkm-run/interrupt.hpp"
 
@@ -58,18 +59,19 @@ void make_again(Stack& stack, control::Server& server, control::Record& record) 
 
 // The life of a stack that has booted, on its first fiber. Returns the signal that ended it.
 Result<int> serve(Stack& stack, const DaemonOptions& options, control::Record& record, Interrupt& interrupt,
-                  const std::function<void(const Json&)>& ready) {
+                  Keeper& keeper, const std::function<void(const Json&)>& ready) {
   control::About about{.name = options.folder.name(), .version = LKM_RUN_VERSION, .mount = {}};
   std::unique_ptr<FuseProc> fuse;
   if (options.fuse) {
-    LKM_TRY(fuse, FuseProc::mount(stack, options.folder.mount()));
+    LKM_TRY(fuse, FuseProc::mount(stack, options.folder.mount(), keeper));
     about.mount = options.folder.mount();
   }
   LKM_TRY(auto server, control::Server::listen(stack, options.folder.socket()));
   // `down` takes the same way as SIGTERM: there is one way to end.
   control::add_methods(*server, stack, about, [] { ::kill(::getpid(), SIGTERM); });
   control::add_network_methods(*server, stack);
-  exec::add_methods(*server, stack, options.folder.path() / "views", about.mount);
+  exec::add_methods(*server, stack, {.folder = options.folder.path() / "views", .first = about.mount, .mounter = keeper},
+                    options.program_limits);
   server->on_done([&record](const std::string& method, const control::Json& params, const control::Json& result) {
     record.note(method, params, result, now_ns());
   });
@@ -80,6 +82,8 @@ Result<int> serve(Stack& stack, const DaemonOptions& options, control::Record& r
     begins ? record.begin(method) : record.end(method);
   });
   if (options.again) make_again(stack, *server, record);
+  // Nobody has had a word yet but the user.
+  LKM_CHECK(confine());
   LKM_CHECK(server->start());
 
   ready(control::to_json(about, stack));
@@ -96,8 +100,7 @@ Result<int> serve(Stack& stack, const DaemonOptions& options, control::Record& r
 
 }  // namespace
 
-Result<int> run_daemon(const DaemonOptions& options, const std::function<void(const Json&)>& ready,
-                       const std::function<void()>& start_again) {
+Result<int> run_daemon(const DaemonOptions& options, Keeper& keeper, const std::function<void(const Json&)>& ready) {
   using Keep = control::StateFolder::Keep;
   LKM_TRY(const UniqueFd lock, options.folder.claim(options.again ? Keep::kPluginsAndRecord : Keep::kNothing));
   control::Record record(options.folder.record());
@@ -125,14 +128,14 @@ Result<int> run_daemon(const DaemonOptions& options, const std::function<void(co
 
   std::optional<Error> error;
   const auto signal = Stack::run(stack_options, [&](Stack& stack) {
-    auto ended = serve(stack, options, record, interrupt, ready);
+    auto ended = serve(stack, options, record, interrupt, keeper, ready);
     if (ended) return *ended;
     error = std::move(ended).error();
     return 0;
   });
   if (!signal && signal.error().errno_value() == ENOTRECOVERABLE && !record.in_vain(now_ns(), kProbation)) {
     record.note_death(signal.error().what(), recent, now_ns());
-    start_again();
+    keeper.start_again();
   }
   if (!signal) return Failure(signal.error());
   if (error) return Failure(std::move(*error));

@@ -7,6 +7,8 @@
 
 #include "libos-runtime/host/stack.hpp"
 #include "toolkit/control/state_folder.hpp"
+#include "toolkit/exec/limits.hpp"
+#include "tools/lkm-run/keeper.hpp"
 #include "tools/lkm-run/terminal.hpp"
 
 namespace lkm::cli {
@@ -17,17 +19,17 @@ struct DaemonOptions {
   std::size_t memory = 0;
   Clock clock = Clock::kReal;
   bool fuse = true;
+  exec::Limits program_limits;
   bool echo_log = false;  ///< the kernel log on stderr too
-  /// This process is the one in which such a stack died: it is made again as the folder's record has it.
+  /// Such a stack died: it is made again as the folder's record has it.
   bool again = false;
 };
 
 /// Runs a stack in this process until a client says `down` or a signal comes; `ready` is called once
-/// it can be used, with what the method "about" tells. Returns the signal that ended it. When the stack dies, and there
-/// is no snapshot to go on in, `start_again` is called: it executes this program anew with `again`, and returns only
-/// when that fails.
-/// Errors: EBUSY when a stack of the name is up; what Stack::run() and the mount say.
-Result<int> run_daemon(const DaemonOptions& options, const std::function<void(const Json&)>& ready,
-                       const std::function<void()>& start_again);
+/// it can be used, with what the method "about" tells. Returns the signal that ended it. From the first request on this
+/// process has only the rights that it needs (confinement.hpp). When the stack dies, and there is no snapshot to go on
+/// in, its keeper starts it again.
+/// Errors: EBUSY when a stack of the name is up; what Stack::run(), the mount and confine() say.
+Result<int> run_daemon(const DaemonOptions& options, Keeper& keeper, const std::function<void(const Json&)>& ready);
 
 }  // namespace lkm::cli

@@ -29,7 +29,7 @@ Result<int> become_program(const Arguments& arguments, Terminal& terminal, std::
   // From here on this process's own socket calls are caught too, but not those of the client: its descriptor
   // is a low one, and it only sends and receives.
   LKM_TRY(const UniqueFd listener, exec::install_filter());
-  LKM_TRY(const Json attached, client.call("exec.attach", {{"listener", listener.get()}, {"netns", netns}}));
+  LKM_TRY(const Json attached, client.call("exec.attach", {{"listener", listener.get()}, {"netns", netns}, {"limits", arguments.value("limits")}}));
   if (const std::string view = attached.value("view", ""); !view.empty()) {
     if (const auto shown = exec::show_view(view); !shown) {
       log::debug("exec", "the program sees the host's /proc/net: {}", shown.error().message());

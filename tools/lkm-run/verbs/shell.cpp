@@ -30,7 +30,9 @@ const Verb kShell = {
     .description =
         "Runs $SHELL as 'lkm-run exec' runs a program: what is started in it is on the stack. Its prompt says so, "
         "and $LKM_RUN_STACK names the stack and the namespace.",
-    .options = {{.name = "netns", .value = "NETNS", .help = "in this namespace of the stack"}},
+    .options = {{.name = "netns", .value = "NETNS", .help = "in this namespace of the stack"},
+                {.name = "limits", .value = "LIMITS",
+                 .help = "what it may have of the stack, as in sockets=100,memory=4MiB,calls=16"}},
     .examples = {{"lkm-run shell", "a shell on the stack \"default\""},
                  {"lkm-run shell --netns client", "in a namespace of it"}},
     .run = run,

@@ -46,7 +46,8 @@ void show_up(const Arguments& arguments, Terminal& terminal, const Json& about) 
 std::vector<std::string> words_of(const DaemonOptions& options) {
   std::vector<std::string> words = {"lkm-run", "up", "--foreground", "--name", options.folder.name(),
                                     "--image", options.image, "--memory", fmt::format("{}B", options.memory),
-                                    "--time", options.clock == Clock::kVirtual ? "virtual" : "real"};
+                                    "--time", options.clock == Clock::kVirtual ? "virtual" : "real",
+                                    "--limits", options.program_limits.text()};
   if (!options.fuse) words.emplace_back("--no-fuse");
   return words;
 }
@@ -54,6 +55,15 @@ std::vector<std::string> words_of(const DaemonOptions& options) {
 Result<int> run_foreground(const Arguments& arguments, Terminal& terminal, const DaemonOptions& options) {
   const bool detached = arguments.has("detached");
   bool lost = false;
+  LKM_TRY(const auto keeper, Keeper::begin(options.folder.path(), [&] {
+    auto words = words_of(options);
+    if (detached) words.emplace_back("--detached");
+    words.emplace_back("--again");
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    ::execv("/proc/self/exe", argv.data());
+  }));
   const auto ready = [&](const Json& about) {
     // Out of a fiber nothing may be thrown. The stack ends as if asked to.
     try {
@@ -68,20 +78,12 @@ Result<int> run_foreground(const Arguments& arguments, Terminal& terminal, const
     }
     if (!detached) return;
     // The parent has read one line and shows it; from now on nobody listens but the log.
+    keeper->leave_terminal();
     const UniqueFd log(::open(options.folder.log().c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
     ::dup2(log.get(), STDOUT_FILENO);
     ::dup2(log.get(), STDERR_FILENO);
   };
-  const auto start_again = [&] {
-    auto words = words_of(options);
-    if (detached) words.emplace_back("--detached");
-    words.emplace_back("--again");
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    ::execv("/proc/self/exe", argv.data());
-  };
-  LKM_TRY(const int signal, run_daemon(options, ready, start_again));
+  LKM_TRY(const int signal, run_daemon(options, *keeper, ready));
   if (lost) return kFailed;
   return signal == SIGINT ? kInterrupted : kDone;
 }
@@ -205,6 +207,13 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   options.memory = *memory & ~std::uint64_t{0xfff};
   options.clock = arguments.value("time") == "virtual" ? Clock::kVirtual : Clock::kReal;
   options.fuse = !arguments.has("no-fuse");
+  // Of the kernel's memory each program may fill a quarter.
+  const auto limits = exec::Limits::parse(arguments.value("limits"), {.memory = options.memory / 4});
+  if (!limits) {
+    terminal.error(limits.error());
+    return kUsage;
+  }
+  options.program_limits = *limits;
   options.again = arguments.has("again");
   options.echo_log = arguments.has("foreground") && !arguments.has("detached");
   // Before a build of minutes.
@@ -239,6 +248,8 @@ const Verb kUp = {
         "With --file the stack is made what a TOML file says: namespaces, links, devices, addresses, routes, modules and "
         "sysctls (docs/stack-file.md). The file is checked before anything is done, and if a part of it cannot be done "
         "there is no stack. `lkm-run info --file` prints such a file of a stack that is up.\n\n"
+        "--limits says what each program of `lkm-run exec` may have of the stack, with all that it starts: sockets=N, "
+        "memory=SIZE, calls=N, separated by commas.\n\n"
         "Several stacks can be up side by side, each with its own --name.",
     .options = {{.name = "memory", .letter = 'm', .value = "SIZE",
                  .help = "the kernel's memory (default: 128MiB)"},
@@ -249,6 +260,8 @@ const Verb kUp = {
                  .help = "stay; Ctrl-C ends the stack, the kernel log goes to stderr"},
                 {.name = "file", .value = "FILE", .help = "make it what this file says"},
                 {.name = "dry-run", .help = "with --file: check it, and print its commands"},
+                {.name = "limits", .value = "LIMITS",
+                 .help = "what each program may have (default: sockets=16384,memory=a quarter,calls=1024)"},
                 {.name = "no-fuse", .help = "do not mount /proc and /sys"},
                 {.name = "boot-chart", .help = "show how long each stage of boot took"},
                 {.name = "image", .value = "DIR", .help = "a library kernel that Kbuild/kernel made"},

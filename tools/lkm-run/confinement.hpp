@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// What the process of a stack gives up once it is up: it runs a kernel's network code, and modules that somebody is
+// still writing, on packets and calls of others.
+#pragma once
+
+#include <linux/filter.h>
+
+#include <vector>
+
+#include "toolkit/base/result.hpp"
+
+namespace lkm::cli {
+
+/// The seccomp filter: a list of the calls that are allowed. All others fail with ENOSYS, as on a kernel without them,
+/// so that a C library that comes with a new one falls back to what it has used before.
+std::vector<sock_filter> confinement_program();
+
+/// For good, for this process and its copies:
+///   - no new privileges by exec (PR_SET_NO_NEW_PRIVS), and no exec at all;
+///   - of root's capabilities only those for devices (CAP_NET_ADMIN, CAP_NET_RAW), for programs of other users
+///     (CAP_SYS_PTRACE, CAP_KILL) and for files that a client names (CAP_DAC_OVERRIDE);
+///   - no system calls but those of the list: no mounts, no sockets of the host's network, no other process's memory but
+///     by process_vm_readv(2) and its like, no namespaces, no modules or programs (BPF) for the host's kernel.
+/// Errors: ENOSYS or EINVAL without seccomp (CONFIG_SECCOMP_FILTER).
+Result<void> confine();
+
+}  // namespace lkm::cli
