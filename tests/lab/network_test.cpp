@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "tests/lab/lab_test.hpp"
+#include "toolkit/lab/in_child.hpp"
 #include "toolkit/lab/presets.hpp"
 
 namespace lkm::lab {
@@ -81,6 +82,43 @@ TEST_F(ANetwork, MarksInsteadOfDropping) {
   EXPECT_GT(queue.marked, 0u);
   EXPECT_LT(queue.delay_ms.p95, 15);
   EXPECT_GT(queue.utilisation, 0.9);
+}
+
+// A queue of 20 packets that is always full: a packet finds 19 others and whatever is left of the one under way.
+TEST_F(ANetwork, TellsHowLongEachPacketWasInAQueue) {
+  for (const unsigned delay_ms : {0, 30}) {
+    Scenario scenario;
+    scenario.duration = 5s;
+    scenario.links.push_back({.a = "x", .b = "y", .rate = 12'112'000, .delay = delay_ms * 1ms,
+                              .limit = {20, Limit::Unit::kPackets}});  // a millisecond for each frame of 1514 bytes
+    scenario.flows.push_back({.name = "much", .kind = FlowKind::kUdp, .from = "x", .to = "y", .rate = 15'000'000,
+                              .datagram = 1472});
+    const auto result = run_in_child(scenario, options_);
+    ASSERT_TRUE(result) << result.error().message();
+    const QueueSeries& queue = named(result->queues, "x-y");
+    EXPECT_EQ(queue.sojourns.count, queue.samples.back().sent_packets);
+    const QueueSummary summary = named(summarise(*result).queues, "x-y");
+    for (const double ms : {summary.delay_ms.p50, summary.delay_ms.p95, summary.delay_ms.p99}) {
+      EXPECT_GE(ms, 19 * 0.999);
+      EXPECT_LE(ms, 20 * 1.001);
+    }
+    EXPECT_NEAR(double(queue.samples[20].sojourn_mean.count()), 19.5e6, 0.5e6);
+    EXPECT_LE(queue.samples[20].sojourn_longest, 20ms);
+    EXPECT_NEAR(double(queue.samples[20].left), 100, 1);
+  }
+}
+
+// fq_codel lets the packets of a thin flow pass a thick flow's: backlog over rate would be true of the thick one only.
+TEST_F(ANetwork, TellsTheTimesOfPacketsThatPassOthers) {
+  Scenario scenario = dumbbell({.rate = 10'000'000, .qdisc = "fq_codel", .duration = 10s});
+  scenario.flows.push_back({.name = "thin", .kind = FlowKind::kUdp, .from = "s1", .to = "r1", .rate = 400'000,
+                            .datagram = 100});
+  const RunResult result = run(scenario);
+  const QueueSeries& queue = named(result.queues, "left-right");
+  EXPECT_GT(queue.sojourns.count, 10'000u);
+  // 500 packets a second of about 1200 are the thin flow's: they wait for the one on the wire, of 1.2 ms, at most.
+  EXPECT_LT(queue.sojourns.quantile(0.40), 1300us);
+  EXPECT_GT(queue.sojourns.quantile(0.95), 5ms);  // CoDel's target for the thick one
 }
 
 TEST_F(ANetwork, ServesShortTransfers) {

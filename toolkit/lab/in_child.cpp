@@ -33,8 +33,12 @@ void members(Archive& archive, FlowSeries& flow) {
           flow.datagrams_sent, flow.datagrams_received, flow.failures, flow.error);
 }
 template <typename Archive>
+void members(Archive& archive, Times& times) {
+  archive(times.counts, times.count);
+}
+template <typename Archive>
 void members(Archive& archive, QueueSeries& queue) {
-  archive(queue.name, queue.limit_bytes, queue.limit_packets, queue.samples);
+  archive(queue.name, queue.limit_bytes, queue.limit_packets, queue.samples, queue.sojourns);
 }
 template <typename Archive>
 void members(Archive& archive, EventResult& event) {

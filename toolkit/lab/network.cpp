@@ -17,8 +17,9 @@ constexpr std::uint32_t kPathPackets = 1 << 20;  // those under way in the delay
 constexpr std::uint32_t kHeader = 14;            // bytes of an Ethernet header, which the qdiscs count too
 constexpr std::uint64_t kLeastPackets = 100;     // of a queue whose limit nobody gave
 
-// Majors of the qdiscs of a port.
-constexpr std::uint32_t kPath = 1, kRate = 2, kQueue = 3, kGate = 4;
+// Majors of the qdiscs of a port. The first one of a port with a queue has a number of its own in place of this, by which
+// the kernel's events tell whose they are.
+constexpr std::uint32_t kPath = 1, kRate = 2, kQueue = 3;
 
 IpPrefix address_of(std::size_t link, unsigned end) {
   IpPrefix address{IpFamily::kV4, {}, 30};
@@ -125,6 +126,8 @@ Result<void> Network::emulate(const std::string& name, const Port& port) {
   Qdiscs& qdiscs = *nodes_[name].qdiscs;
   std::uint32_t parent = TC_H_ROOT;
   Queue queue{.name = fmt::format("{}-{}", name, port.peer), .node = name, .link = port.link, .rate = link.rate};
+  if (link.has_queue()) queue.root = kFirstRoot + std::uint32_t(queues_.size());
+  const auto major = [&](std::uint32_t usual) { return parent == TC_H_ROOT && link.has_queue() ? queue.root : usual; };
   if (link.trace) {
     queue.trace = (name == link.a ? link.trace : link.trace_back).get();
     queue.rate = queue.trace->rate(link.mtu + kHeader);
@@ -136,18 +139,20 @@ Result<void> Network::emulate(const std::string& name, const Port& port) {
                       .loss = link.loss,
                       .reorder = link.reorder,
                       .limit = kPathPackets};
-    LKM_CHECK(qdiscs.add({port.index, parent, handle(kPath)}, "netem",
+    const std::uint32_t path = major(kPath);
+    LKM_CHECK(qdiscs.add({port.index, parent, handle(path)}, "netem",
                          [&](nlmsghdr* message) { put_netem_options(message, netem); }));
-    parent = class_of(kPath, 1);  // netem's only class
+    parent = class_of(path, 1);  // netem's only class
   }
   if (!link.has_queue()) return {};
+  queue.bucket = major(kRate);
   if (link.trace) {
     LKM_CHECK(Gate::make_bucket(qdiscs, gate_place(queue, port), parent));
   } else {
-    LKM_CHECK(qdiscs.add({port.index, parent, handle(kRate)}, "tbf",
+    LKM_CHECK(qdiscs.add({port.index, parent, handle(queue.bucket)}, "tbf",
                          [&](nlmsghdr* message) { put_tbf(message, link.rate, link.mtu + kHeader, link.mtu); }));
   }
-  LKM_CHECK(add_queue(qdiscs, {port.index, class_of(kRate, 1), handle(kQueue)}, link, queue));
+  LKM_CHECK(add_queue(qdiscs, {port.index, class_of(queue.bucket, 1), handle(kQueue)}, link, queue));
   queues_.push_back(std::move(queue));
   return {};
 }
@@ -323,8 +328,8 @@ nanoseconds Network::wait(const Queue& queue, std::uint64_t bytes, nanoseconds a
 
 Gate::Place Network::gate_place(const Queue& queue, const Port& port) const {
   return {.link = port.index,
-          .root = kGate,
-          .bucket = kRate,
+          .root = queue.root,
+          .bucket = queue.bucket,
           .queue = kQueue,
           .packet = scenario_->links[queue.link].mtu + kHeader,
           .queue_limit = std::uint32_t(std::max(queue.limit_bytes, queue.limit_packets))};
@@ -341,7 +346,7 @@ Result<void> Network::set_rate(const std::string& name, std::uint64_t rate) {
   for (Queue& queue : queues_) {
     if (queue.link != index) continue;
     const auto limit = std::uint32_t(std::max(queue.limit_bytes, queue.limit_packets));
-    const Qdiscs::Place place{port_of(queue.node, index)->index, 0, handle(kRate)};
+    const Qdiscs::Place place{port_of(queue.node, index)->index, 0, handle(queue.bucket)};
     LKM_CHECK(nodes_[queue.node].qdiscs->change(
         place, "tbf", [&](nlmsghdr* message) { put_tbf(message, rate, link.mtu + kHeader, limit); }));
     queue.rate = rate;

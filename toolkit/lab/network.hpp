@@ -29,6 +29,9 @@ namespace lkm::lab {
 /// Runs in the node's netns, on a fiber of its own, and waits for its end.
 Result<void> inside(Stack& stack, const std::string& node, const std::function<Result<void>()>& body);
 
+/// Majors of Queue::root begin here; no other qdisc of the lab has so high a one.
+inline constexpr std::uint32_t kFirstRoot = 0x1000;
+
 /// One direction of a link that has a rate.
 struct Queue {
   std::string name;  ///< "left-right", the direction of its packets
@@ -36,6 +39,8 @@ struct Queue {
   std::size_t link = 0;  ///< in Scenario::links
   std::uint64_t rate = 0;  ///< bit/s, at present; of a trace, over the whole of it
   const Trace* trace = nullptr;
+  std::uint32_t root = 0;    ///< major of the device's first qdisc: no other device has one of that number
+  std::uint32_t bucket = 0;  ///< major of the token bucket; may be the root
   std::uint64_t limit_bytes = 0;    ///< 0: as the qdisc has it
   std::uint64_t limit_packets = 0;  ///< 0: likewise
 };

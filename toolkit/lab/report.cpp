@@ -27,7 +27,7 @@ Json rounded(double value) { return std::round(value * 1000) / 1000; }
 using FlowValue = std::function<Json(const FlowSeries&, std::size_t)>;
 using QueueValue = std::function<Json(const QueueSeries&, std::size_t)>;
 
-/// A line for each, in the colour that it has in all plots.
+/// A line for each, in the colour that it has in all plots; a dashed one that is zero all the time is none.
 template <typename Series, typename Value>
 void add_lines(Json& plot, const RunResult& run, const std::vector<Series>& all, const Value& value,
                const std::string& suffix = "", bool dashed = false) {
@@ -36,7 +36,7 @@ void add_lines(Json& plot, const RunResult& run, const std::vector<Series>& all,
     bool any = false;
     for (std::size_t i = 0; i < run.times.size(); ++i) {
       values.push_back(value(all[s], i));
-      any = any || !values.back().is_null();
+      any = any || (!values.back().is_null() && !(dashed && values.back() == 0));
     }
     if (!any) continue;
     plot["series"].push_back(
@@ -103,10 +103,18 @@ Json plots_of(const RunResult& run) {
             }));
   add_lines(plot("Retransmitted segments, between two samples", "segments"), run, run.flows,
             change<FlowSeries>([](const FlowSample& at) { return std::int64_t(at.retransmits); }));
-  const QueueValue delay = [](const QueueSeries& queue, std::size_t i) {
-    return rounded(seconds(queue.samples[i].delay) * 1e3);
+  // Of each packet where that is known, else of the last one in the queue.
+  const QueueValue sojourn = [](const QueueSeries& queue, std::size_t i) -> Json {
+    const QueueSample& at = queue.samples[i];
+    if (queue.sojourns.count > 0 && at.left == 0) return {};
+    return rounded(seconds(queue.sojourns.count > 0 ? at.sojourn_mean : at.delay) * 1e3);
   };
-  add_lines(plot("Queueing delay", "ms"), run, run.queues, delay);
+  const QueueValue longest = [](const QueueSeries& queue, std::size_t i) -> Json {
+    return queue.samples[i].left == 0 ? Json() : rounded(seconds(queue.samples[i].sojourn_longest) * 1e3);
+  };
+  Json& delay = plot("Time of packets in the queue, mean between two samples (dashed: longest)", "ms");
+  add_lines(delay, run, run.queues, sojourn);
+  add_lines(delay, run, run.queues, longest, " longest", true);
   if (std::ranges::any_of(run.queues, [](const QueueSeries& queue) {
         return std::ranges::any_of(queue.samples, [&](const auto& at) { return at.rate != queue.samples.back().rate; });
       })) {

@@ -69,6 +69,8 @@ const std::array kQueueColumns = {
     QUEUE_COLUMN("bytes", fmt::format("{}", at.bytes)),
     QUEUE_COLUMN("packets", fmt::format("{}", at.packets)),
     QUEUE_COLUMN("delay_us", fmt::format("{:.0f}", seconds(at.delay) * 1e6)),
+    QUEUE_COLUMN("sojourn_mean_us", at.left == 0 ? "" : fmt::format("{:.3f}", seconds(at.sojourn_mean) * 1e6)),
+    QUEUE_COLUMN("sojourn_longest_us", at.left == 0 ? "" : fmt::format("{:.3f}", seconds(at.sojourn_longest) * 1e6)),
     QUEUE_COLUMN("drops", fmt::format("{}", at.drops)),
     QUEUE_COLUMN("marks", fmt::format("{}", at.marks)),
     QUEUE_COLUMN("sent_bytes", fmt::format("{}", at.sent_bytes)),

@@ -11,6 +11,7 @@
 #include "libos-runtime/host/clock.hpp"
 #include "toolkit/lab/network.hpp"
 #include "toolkit/lab/opportunities.hpp"
+#include "toolkit/lab/sojourn.hpp"
 #include "toolkit/lab/traffic.hpp"
 #include "toolkit/lab/variables.hpp"
 #include "toolkit/net/capture.hpp"
@@ -25,7 +26,7 @@ constexpr unsigned kSamplesBetweenProgress = 64;
 /// Of a captured packet: Ethernet, IPv4 and TCP with all options are 134 bytes at most.
 constexpr std::size_t kHeaders = 128;
 constexpr int kCaptureRoom = 64 << 20;
-constexpr nanoseconds kDrain = 100ms;  // between two looks at a capture
+constexpr nanoseconds kDrain = 100ms;  // between two looks at a capture, at most
 constexpr std::uint64_t kNoPacing = UINT64_MAX;
 
 FlowSample sample_of(const LiveFlow& flow) {
@@ -80,6 +81,7 @@ class Run {
   std::optional<Network> network_;
   std::optional<Traffic> traffic_;
   std::unique_ptr<Opportunities> opportunities_;
+  std::unique_ptr<Sojourns> sojourns_;
   Variables variables_{stack_};
   std::map<std::string, std::unique_ptr<Capture>> captures_;  // by link
   std::vector<EventSpec> events_;  // by time
@@ -101,6 +103,7 @@ Result<RunResult> Run::go() {
   const std::uint64_t began_ns = host_ns();
   traffic_.emplace(stack_, *network_, scenario_);
   LKM_CHECK(traffic_->start());
+  LKM_TRY(sojourns_, Sojourns::start(stack_, scenario_, *network_));
   LKM_TRY(opportunities_, Opportunities::start(stack_, *network_, traffic_->began()));
   prepare();
   LKM_CHECK(sample());
@@ -113,6 +116,7 @@ Result<RunResult> Run::go() {
   }
   result_.wall = nanoseconds(host_ns() - began_ns);
   for (auto& [link, capture] : captures_) result_.captures[link] = capture->take();
+  for (std::size_t i = 0; i < result_.queues.size(); ++i) result_.queues[i].sojourns = sojourns_->all(i);
   traffic_->stop();
   LKM_CHECK(opportunities_->outcome());
   opportunities_.reset();
@@ -127,6 +131,7 @@ Result<RunResult> Run::go() {
     series.error = live.error;
   }
   traffic_.reset();
+  sojourns_.reset();
   return std::move(result_);
 }
 
@@ -162,7 +167,7 @@ void Run::prepare() {
                              .error = {}});
   }
   for (const Queue& queue : network_->queues())
-    result_.queues.push_back({queue.name, queue.limit_bytes, queue.limit_packets, {}});
+    result_.queues.push_back({queue.name, queue.limit_bytes, queue.limit_packets, {}, {}});
 }
 
 Result<void> Run::advance_to(nanoseconds at) {
@@ -177,12 +182,13 @@ Result<void> Run::advance_to(nanoseconds at) {
   return {};
 }
 
-/// From the last sample on, often enough for the room that a capture has: 0.1 s of 1 Gbit/s need a third of it.
+/// From the last sample on, often enough for the room that the kernel has for events, and for what is captured: 0.1 s of
+/// 1 Gbit/s need a third of that.
 Result<void> Run::drain_until(nanoseconds at) {
-  if (captures_.empty()) return {};
   for (nanoseconds next = result_.times.back(); next < at;) {
-    next = std::min(next + kDrain, at);
+    next = std::min(next + std::min(kDrain, sojourns_->interval()), at);
     LKM_CHECK(advance_to(next));
+    LKM_CHECK(sojourns_->drain());
     for (auto& [link, capture] : captures_) {
       LKM_CHECK(capture->drain());
       if (capture->dropped() > 0) return fail(EIO, "capture: {} packets lost for want of room", capture->dropped());
@@ -202,6 +208,7 @@ Result<void> Run::sample() {
   for (std::size_t i = 0; i < result_.queues.size(); ++i) {
     const Queue& queue = network_->queues()[i];
     LKM_TRY(const QdiscStats stats, network_->stats(queue));
+    const Sojourns::Part sojourns = sojourns_->take(i);
     result_.queues[i].samples.push_back({.bytes = stats.backlog_bytes,
                                          .packets = stats.backlog_packets,
                                          .drops = stats.drops,
@@ -209,7 +216,10 @@ Result<void> Run::sample() {
                                          .sent_bytes = stats.bytes,
                                          .sent_packets = stats.packets,
                                          .rate = network_->rate(queue, before, now),
-                                         .delay = network_->wait(queue, stats.backlog_bytes, now)});
+                                         .delay = network_->wait(queue, stats.backlog_bytes, now),
+                                         .left = sojourns.packets,
+                                         .sojourn_mean = sojourns.sum / std::max<std::int64_t>(1, std::int64_t(sojourns.packets)),
+                                         .sojourn_longest = sojourns.longest});
   }
   return {};
 }

@@ -16,6 +16,7 @@
 
 #include "libos-runtime/host/stack.hpp"
 #include "toolkit/lab/scenario.hpp"
+#include "toolkit/lab/times.hpp"
 
 namespace lkm::lab {
 
@@ -41,6 +42,8 @@ struct QueueSample {
   std::uint64_t sent_bytes = 0, sent_packets = 0;  ///< so far
   std::uint64_t rate = 0;                ///< bit/s at that moment; of a trace, since the last sample
   nanoseconds delay{};                   ///< how long the last one in the queue will wait, if it leaves in order
+  std::uint64_t left = 0;                ///< packets that have left since the last sample, of those that sojourn.hpp can tell
+  nanoseconds sojourn_mean{}, sojourn_longest{};  ///< of these: from coming to leaving
 };
 
 /// A member of the private state of a flow's congestion control, see variables.hpp.
@@ -66,6 +69,7 @@ struct QueueSeries {
   std::string name;
   std::uint64_t limit_bytes = 0, limit_packets = 0;
   std::vector<QueueSample> samples;
+  Times sojourns;  ///< of all packets that have left; none where they cannot be told
 };
 
 /// What an event did, or why it could not.

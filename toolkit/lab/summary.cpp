@@ -67,7 +67,9 @@ QueueSummary summarise(const RunResult& run, const QueueSeries& queue) {
     if (i > 0) could += double(queue.samples[i].rate) / 8 * seconds(run.times[i] - run.times[i - 1]);
   }
   const QueueSample& last = queue.samples.back();
-  out.delay_ms = quantiles(std::move(delays));
+  const auto sojourn = [&](double share) { return seconds(queue.sojourns.quantile(share)) * 1e3; };
+  out.delay_ms = queue.sojourns.count > 0 ? Quantiles{sojourn(0.50), sojourn(0.95), sojourn(0.99)}
+                                          : quantiles(std::move(delays));
   out.utilisation = share(double(last.sent_bytes), could);
   out.dropped = last.drops;
   out.marked = last.marks;

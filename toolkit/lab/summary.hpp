@@ -36,7 +36,9 @@ struct FlowSummary {
 struct QueueSummary {
   std::string name;
   double utilisation = 0;  ///< share of the link's rate that was used
-  Quantiles delay_ms;      ///< of the samples
+  /// Of the packets that left: how long they were in the queue. Where that cannot be told (sojourn.hpp), of the samples:
+  /// how long the last packet in the queue will wait.
+  Quantiles delay_ms;
   double drops = 0;        ///< share of the packets that came
   double marks = 0;
   std::uint64_t dropped = 0, marked = 0;
