@@ -19,7 +19,8 @@ std::string html_report(const nlohmann::json& data);
 std::string html_report(const nlohmann::json& data, const nlohmann::json& before, const std::string& before_name);
 
 /// The page of a watch: it fetches "state" and "run/ID" and listens to "events", all beside it. state is
-/// {"kind":"building|ready|failed","status":TEXT,"errors":TEXT,"runs":[{"id":1,"name":"mycc@3","saved":"19:45:10"}]},
+/// {"kind":"building|ready|failed","status":TEXT,"errors":TEXT,"runs":[{"id":1,"name":"mycc@3","saved":"19:45:10",
+/// "earlier":false}]}, where earlier ones are of another watch,
 /// run/ID a report_data(), and an event says that the state is another one.
 std::string watch_page(const std::string& title);
 

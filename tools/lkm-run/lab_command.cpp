@@ -11,7 +11,7 @@
 namespace lkm::cli {
 namespace {
 
-constexpr std::array<std::string_view, 4> kOfSeveralRuns = {"output", "jobs", "good", "bad"};
+constexpr std::array<std::string_view, 6> kOfSeveralRuns = {"output", "format", "jobs", "slurm", "good", "bad"};
 
 }  // namespace
 

@@ -51,8 +51,8 @@ void show_lab_run(Terminal& terminal, const LabRun& run) {
                                                   : "not converged"));
 }
 
-Result<fs::path> write_lab_run(const LabRun& run, const fs::path& folder, const LabRun* before,
-                               const std::string& before_name) {
+Result<fs::path> write_lab_run(const LabRun& run, const fs::path& folder, const std::vector<lab::FigureFormat>& formats,
+                               const LabRun* before, const std::string& before_name) {
   LKM_CHECK(lab::write_results(run.result, run.scenario, run.summary, folder));
   LKM_CHECK(replace_file(folder / "scenario.toml", lab::to_toml(run.scenario)));
   LKM_CHECK(replace_file(folder / "kernel.log", run.log));
@@ -63,8 +63,9 @@ Result<fs::path> write_lab_run(const LabRun& run, const fs::path& folder, const 
   const Json data = data_of(run);
   LKM_CHECK(replace_file(folder / "report.json", data.dump()));
   const fs::path report = folder / "report.html";
-  LKM_CHECK(replace_file(report, before == nullptr ? lab::html_report(data)
-                                                   : lab::html_report(data, data_of(*before), before_name)));
+  const Json other = before == nullptr ? Json() : data_of(*before);
+  LKM_CHECK(replace_file(report, before == nullptr ? lab::html_report(data) : lab::html_report(data, other, before_name)));
+  if (!formats.empty()) LKM_CHECK(lab::write_figures(data, other, before_name, formats, folder / "figures"));
   return report;
 }
 

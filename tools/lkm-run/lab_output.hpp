@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "toolkit/lab/figures.hpp"
 #include "toolkit/lab/results.hpp"
 #include "toolkit/lab/run.hpp"
 #include "toolkit/lab/scenario.hpp"
@@ -26,10 +28,11 @@ struct LabRun {
 /// Its tables, for people.
 void show_lab_run(Terminal& terminal, const LabRun& run);
 
-/// Samples, summary, scenario, log, captures and report into a folder; the report's path. With another run the report
-/// shows this one over that one.
+/// Samples, summary, scenario, log, captures and report into a folder, and figures of these formats into `figures` in it;
+/// the report's path. With another run the report and the figures show this one over that one.
 Result<std::filesystem::path> write_lab_run(const LabRun& run, const std::filesystem::path& folder,
-                                            const LabRun* before = nullptr, const std::string& before_name = "");
+                                            const std::vector<lab::FigureFormat>& formats, const LabRun* before = nullptr,
+                                            const std::string& before_name = "");
 
 /// As an object of the output.
 Json lab_run_json(const LabRun& run, const std::filesystem::path& report);

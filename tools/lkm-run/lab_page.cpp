@@ -10,10 +10,13 @@
 namespace lkm::cli {
 namespace {
 
-std::string clock_time(std::chrono::system_clock::time_point at) {
+std::string clock_time(std::chrono::system_clock::time_point at, bool with_day) {
   const std::time_t seconds = std::chrono::system_clock::to_time_t(at);
   std::tm parts{};
   ::localtime_r(&seconds, &parts);
+  if (with_day)
+    return fmt::format("{}-{:02}-{:02} {:02}:{:02}:{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                       parts.tm_hour, parts.tm_min, parts.tm_sec);
   return fmt::format("{:02}:{:02}:{:02}", parts.tm_hour, parts.tm_min, parts.tm_sec);
 }
 
@@ -38,12 +41,25 @@ void LabPage::busy(const std::string& doing) { tell("building", doing, ""); }
 
 void LabPage::failed(const std::string& status, const std::string& said) { tell("failed", status, said); }
 
+void LabPage::recall(const std::string& name, std::chrono::system_clock::time_point saved, std::string data) {
+  put(name, saved, true, std::move(data));
+  tell("building", "waiting for the first build", "");
+}
+
 void LabPage::add(const std::string& name, std::chrono::system_clock::time_point saved, std::string data,
                   const std::string& status) {
-  const std::size_t id = runs_.size() + 1;
-  server_->put(fmt::format("run/{}", id), "application/json", std::move(data));
-  runs_.push_back({{"id", id}, {"name", name}, {"saved", clock_time(saved)}});
+  put(name, saved, false, std::move(data));
   tell("ready", status, "");
+}
+
+void LabPage::put(const std::string& name, std::chrono::system_clock::time_point saved, bool earlier, std::string data) {
+  const std::size_t id = ++last_;
+  server_->put(fmt::format("run/{}", id), "application/json", std::move(data));
+  // A build that was there before, and runs again.
+  for (std::size_t i = runs_.size(); i-- > 0;) {
+    if (runs_[i]["name"] == name && runs_[i]["earlier"].get<bool>()) runs_.erase(i);
+  }
+  runs_.push_back({{"id", id}, {"name", name}, {"saved", clock_time(saved, earlier)}, {"earlier", earlier}});
 }
 
 void LabPage::tell(const char* kind, const std::string& status, const std::string& errors) {

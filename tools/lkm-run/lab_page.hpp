@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //
 // LabPage: what `lkm-run watch --lab --open` shows in a browser: each build's run over the one before, what the compiler
-// said, and all builds since the watch began, to compare any two.
+// said, and all builds that are kept, also of watches before, to compare any two.
 #pragma once
 
 #include <chrono>
@@ -25,16 +25,20 @@ class LabPage {
   void busy(const std::string& doing);
   /// A save that came to nothing, and what was said.
   void failed(const std::string& status, const std::string& said);
+  /// A run of an earlier watch: it can be chosen, and is not shown by itself.
+  void recall(const std::string& name, std::chrono::system_clock::time_point saved, std::string data);
   /// A build's run: lab::report_data() as text.
   void add(const std::string& name, std::chrono::system_clock::time_point saved, std::string data,
            const std::string& status);
 
  private:
   explicit LabPage(std::unique_ptr<PageServer> server) : server_(std::move(server)) {}
+  void put(const std::string& name, std::chrono::system_clock::time_point saved, bool earlier, std::string data);
   void tell(const char* kind, const std::string& status, const std::string& errors);
 
   std::unique_ptr<PageServer> server_;
   Json runs_ = Json::array();
+  std::size_t last_ = 0;  // id of the last one
 };
 
 }  // namespace lkm::cli

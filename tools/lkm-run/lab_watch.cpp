@@ -58,9 +58,14 @@ Result<LabWatch> LabWatch::open(const fs::path& folder, const std::string& scena
   const std::string name = watcher.folder().filename();
   const bool named = std::ranges::any_of(words, [](const std::string& word) { return word.starts_with("--cc"); });
   if (words[0] == "dumbbell" && !named) words.insert(words.end(), {"--cc", name});
-  LabWatch watch(std::move(watcher), std::move(build), std::move(words), name, terminal, interrupt);
+  const LabHistory history(cache_folder() / "lab" / name, watcher.folder(), fmt::format("{}", fmt::join(words, " ")));
+  LabWatch watch(std::move(watcher), std::move(build), std::move(words), name, history, terminal, interrupt);
   if (page) {
     LKM_TRY(watch.page_, LabPage::open(fmt::format("{}: {}", name, scenario)));
+    for (const LabHistory::Run& run : history.runs()) {
+      LKM_TRY(std::string data, read_file(run.folder / "report.json"));
+      watch.page_->recall(run.name, run.saved, std::move(data));
+    }
     if (terminal.json()) terminal.object({{"page", watch.page_->url()}});
     if (!terminal.json()) terminal.line(watch.page_->url());
     watch.page_->show_in_browser();
@@ -113,22 +118,23 @@ Result<bool> LabWatch::apply(WallClock::time_point saved) {
 Result<bool> LabWatch::try_out(const BuildResult& built, WallClock::time_point saved) {
   const BuiltModule& module = built.modules.back();
   bool interrupted = false;
-  const fs::path output = cache_folder() / "lab" / name_ / fmt::format("{}@{}", module.name, module.generation);
+  const std::string name = fmt::format("{}@{}", module.name, module.generation);
+  const fs::path output = history_.folder(name);
   LKM_TRY(const auto result, lab(module, output, interrupted));
   if (interrupted) return false;
   if (!result) {
-    fail_page(fmt::format("the lab with {}@{} failed: the terminal says why", module.name, module.generation));
+    fail_page(fmt::format("the lab with {} failed: the terminal says why", name));
     return true;
   }
   if (page_) {
     LKM_TRY(std::string data, read_file(output / "report.json"));
     const std::chrono::nanoseconds took = WallClock::now() - saved;
-    page_->add(fmt::format("{}@{}", module.name, module.generation), saved, std::move(data),
-               fmt::format("{}@{}: {} after the save", module.name, module.generation, format_duration(took)));
+    page_->add(name, saved, std::move(data), fmt::format("{}: {} after the save", name, format_duration(took)));
   }
+  LKM_CHECK(history_.add(name, saved));
   show(*result, module, WallClock::now() - saved);
   before_ = (*result)["summary"];
-  before_name_ = fmt::format("{}@{}", module.name, module.generation);
+  before_name_ = name;
   return true;
 }
 

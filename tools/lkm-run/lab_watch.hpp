@@ -14,6 +14,7 @@
 #include "toolkit/watch/watcher.hpp"
 #include "tools/lkm-run/interrupt.hpp"
 #include "tools/lkm-run/judge.hpp"
+#include "tools/lkm-run/lab_history.hpp"
 #include "tools/lkm-run/lab_page.hpp"
 #include "tools/lkm-run/terminal.hpp"
 
@@ -29,12 +30,13 @@ class LabWatch {
   Result<int> run();
 
  private:
-  LabWatch(Watcher watcher, ModuleBuild build, std::vector<std::string> words, std::string name, Terminal& terminal,
-           Interrupt& interrupt)
+  LabWatch(Watcher watcher, ModuleBuild build, std::vector<std::string> words, std::string name, LabHistory history,
+           Terminal& terminal, Interrupt& interrupt)
       : watcher_(std::move(watcher)),
         build_(std::move(build)),
         words_(std::move(words)),
         name_(std::move(name)),
+        history_(std::move(history)),
         terminal_(terminal),
         interrupt_(interrupt) {}
 
@@ -51,6 +53,7 @@ class LabWatch {
   ModuleBuild build_;
   std::vector<std::string> words_;
   std::string name_;  // of the folder
+  LabHistory history_;
   Terminal& terminal_;
   Interrupt& interrupt_;
   std::optional<Json> before_;  // the summary that was shown last

@@ -12,9 +12,15 @@ const lab = (() => {
     return node;
   };
   const element = (id) => document.getElementById(id);
-  // Colours that also those who see red and green alike can tell apart (Okabe and Ito 2008).
-  const colours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a900", "#8a8f98"];
-  const colour = (i) => colours[i % colours.length];
+  // Colours that also those who see red and green alike can tell apart (Okabe and Ito 2008); on black the dark ones lighter.
+  const colours = {
+    light: ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a900", "#8a8f98"],
+    dark: ["#4ba3e3", "#e69f00", "#2dbd8f", "#df8fbc", "#f0803c", "#8fd0f5", "#d6c83c", "#a6acb5"],
+  };
+  const colour = (i) => {
+    const all = colours[root.dataset.theme];
+    return all[i % all.length];
+  };
   const most = 12; // series a plot shows at once; more can be switched on in its legend
   const number = (value, digits = 2) => value === null || value === undefined ? "–" : value.toFixed(digits);
   const percent = (share) => share > 0 ? `${number(share * 100, share < 0.001 ? 3 : 2)} %` : "0";
@@ -22,7 +28,7 @@ const lab = (() => {
 
   // -- tables --
   // A column: its heading, its value, how that is shown; and, for a measure, what a change of it is multiplied by.
-  const flowColumns = (timed) => [
+  const flowColumns = (timed, failed) => [
     ["goodput Mbit/s", (flow) => flow.goodput_bit_s / 1e6, number, 1],
     ["second half", (flow) => flow.steady_bit_s / 1e6, number, 1],
     ["retransmitted", (flow) => flow.lost ?? flow.retransmitted, percent, 100],
@@ -33,16 +39,16 @@ const lab = (() => {
     ["p50 ms", (flow) => flow.latency_ms?.p50, number, 1],
     ["p95 ms", (flow) => flow.latency_ms?.p95, number, 1],
     ["p99 ms", (flow) => flow.latency_ms?.p99, number, 1],
-  ] : [], [["errors", (flow) => flow.failures ? `${flow.failures}: ${flow.error}` : "", (value) => value]]);
+  ] : [], failed ? [["errors", (flow) => flow.failures ? `${flow.failures}: ${flow.error}` : "", (value) => value]] : []);
   const queueColumns = [
     ["utilisation", (queue) => queue.utilisation, percent, 100],
     ["delay p50 ms", (queue) => queue.delay_ms.p50, number, 1],
     ["p95 ms", (queue) => queue.delay_ms.p95, number, 1],
     ["p99 ms", (queue) => queue.delay_ms.p99, number, 1],
     ["dropped", (queue) => queue.dropped, (value) => value, 1],
-    ["of all", (queue) => queue.drop_share, percent],
+    ["share", (queue) => queue.drop_share, percent],
     ["marked", (queue) => queue.marked, (value) => value, 1],
-    ["of all", (queue) => queue.mark_share, percent],
+    ["share", (queue) => queue.mark_share, percent],
   ];
   const change = (now, before, factor, parent) => {
     if (factor === undefined || typeof now !== "number" || typeof before !== "number") return;
@@ -69,11 +75,12 @@ const lab = (() => {
       }
     });
   };
-  const tables = (run, before) => {
+  const tables = (run, before, beforeName) => {
     const summary = element("summary");
     summary.replaceChildren();
     const timed = run.summary.flows.some((flow) => flow.latency_ms);
-    table("Flows", "flow", flowColumns(timed), run.summary.flows, before?.summary.flows, summary);
+    const failed = run.summary.flows.some((flow) => flow.failures);
+    table("Flows", "flow", flowColumns(timed, failed), run.summary.flows, before?.summary.flows, summary);
     table("Queues", "queue", queueColumns, run.summary.queues, before?.summary.queues, summary);
     if (run.summary.fairness !== undefined) {
       const converged = run.summary.convergence_s === undefined ? "the flows did not converge"
@@ -82,8 +89,45 @@ const lab = (() => {
       if (before) change(run.summary.fairness, before.summary.fairness, 1, line);
       line.append(`; ${converged}.`);
     }
+    if (before) comparison(run, before, beforeName);
     for (const event of run.about.events) {
       make("p", `${number(event.time_s, 1)} s: ${event.what}${event.error ? `: ${event.error}` : ""}`, summary, event.error ? "error" : "");
+    }
+  };
+
+  // Every number of two summaries beside each other, by the names that `lkm-run lab bisect` and a sweep have for them.
+  const measures = (summary) => {
+    const all = new Map();
+    const add = (name, value) => {
+      if (typeof value === "number") all.set(name, value);
+      else if (value && typeof value === "object") for (const [key, inner] of Object.entries(value)) add(`${name}.${key}`, inner);
+    };
+    for (const flow of summary.flows) add(flow.flow, flow);
+    for (const queue of summary.queues) add(queue.queue, queue);
+    for (const [key, value] of Object.entries(summary)) if (typeof value === "number") add(key, value);
+    return all;
+  };
+  const digits = (value) => value === undefined ? "–" : Number.isInteger(value) ? `${value}` : `${Number(value.toPrecision(6))}`;
+  let unfolded = false; // stays as it was when another pair is shown
+  const comparison = (run, before, beforeName) => {
+    const now = measures(run.summary), was = measures(before.summary);
+    const fold = make("details", null, element("summary"));
+    fold.open = unfolded;
+    fold.addEventListener("toggle", () => { unfolded = fold.open; });
+    make("summary", `All measures, against ${beforeName}`, fold);
+    const node = make("table", null, make("div", null, fold, "wide"));
+    const head = make("tr", null, make("thead", null, node));
+    for (const title of ["measure", "this run", beforeName, "difference", "of it"]) make("th", title, head);
+    const body = make("tbody", null, node);
+    for (const name of new Set([...now.keys(), ...was.keys()])) {
+      const [a, b] = [now.get(name), was.get(name)];
+      const line = make("tr", null, body);
+      make("td", name, line);
+      make("td", digits(a), line);
+      make("td", digits(b), line);
+      const both = a !== undefined && b !== undefined;
+      make("td", both ? (a === b ? "=" : `${a > b ? "+" : ""}${digits(a - b)}`) : "", line, both && a !== b ? "changed" : "same");
+      make("td", both && a !== b && b !== 0 ? `${a > b ? "+" : ""}${number((a - b) / Math.abs(b) * 100, 1)} %` : "", line);
     }
   };
 
@@ -129,8 +173,9 @@ const lab = (() => {
         width: width(),
         height: 240,
         cursor: { sync: { key: sync.key } },
+        legend: { markers: { dash: (plot, i) => plot.series[i].dash ? "dashed" : "solid" } },
         scales: { x: { time: false } },
-        axes: [{ ...axis(), label: "s", labelSize: 18 }, { ...axis(), label: chart.unit, size: 64 }],
+        axes: [{ ...axis(), label: "s", size: 34, labelSize: 16, labelGap: 0 }, { ...axis(), label: chart.unit, size: 64 }],
         series: [{ label: "s" }].concat(lines.map((line, i) => ({
           label: line.label, stroke: colour(line.colour) + (line.old ? "80" : ""), width: line.old ? 1 : 1.5,
           dash: line.dashed ? [5, 4] : undefined, spanGaps: false, show: line.old || i < most, points: { show: false },
@@ -152,7 +197,7 @@ const lab = (() => {
     element("facts").textContent =
       `Linux ${run.about.kernel}, ${run.about.duration_s} s in virtual time, seed ${run.about.seed}` +
       (run.about.modules.length ? `, ${run.about.modules.join(", ")}` : "");
-    tables(run, before);
+    tables(run, before, beforeName);
     plots(run, before, beforeName);
     const again = element("again");
     again.replaceChildren();
@@ -164,7 +209,7 @@ const lab = (() => {
   root.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   element("theme").addEventListener("click", () => {
     root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
-    if (shown) plots(...shown);
+    if (shown) draw(...shown); // the colours are others
   });
   addEventListener("resize", () => drawn.forEach((plot) => plot.setSize({ width: width(), height: 240 })));
   return { draw, make, element };

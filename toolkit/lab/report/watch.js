@@ -5,7 +5,7 @@
   const { draw, make, element } = lab;
   const now = element("now"), before = element("before"), follow = element("follow");
   const runs = new Map(); // by id, as they were fetched
-  let known = []; // of the watcher: {id, name, saved}
+  let known = []; // of the watcher: {id, name, saved, earlier}
   const fetched = async (id) => {
     if (!runs.has(id)) runs.set(id, await (await fetch(`run/${id}`)).json());
     return runs.get(id);
@@ -30,7 +30,8 @@
   };
   const update = async () => {
     const state = await (await fetch("state")).json();
-    const fresh = state.runs.length > known.length;
+    const fresh = state.runs.length > 0 && state.runs.at(-1).id !== known.at(-1)?.id && !state.runs.at(-1).earlier;
+    const first = known.every((run) => run.earlier);
     known = state.runs;
     element("status").textContent = state.status;
     element("status").className = state.kind;
@@ -38,7 +39,7 @@
     element("errors").hidden = !state.errors;
     choices(now, null);
     choices(before, "nothing");
-    if (!fresh || !(follow.checked || known.length === 1)) return;
+    if (!fresh || !(follow.checked || first)) return;
     now.value = known.at(-1).id;
     before.value = known.at(-2)?.id ?? 0;
     await show();

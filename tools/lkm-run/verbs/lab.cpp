@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <algorithm>
 #include <map>
 
 #include "toolkit/lab/in_child.hpp"
@@ -23,6 +24,15 @@ lab::RunOptions options_of(const Arguments& arguments, const fs::path& image) {
           .capture = arguments.has("pcap")};
 }
 
+Result<std::vector<lab::FigureFormat>> formats_of(const Arguments& arguments) {
+  std::vector<lab::FigureFormat> formats;
+  for (const std::string& name : split_list(arguments.value("format"))) {
+    LKM_TRY(const auto format, lab::parse_figure_format(name));
+    if (std::ranges::count(formats, format) == 0) formats.push_back(format);
+  }
+  return formats;
+}
+
 /// One run, in this process.
 Result<int> run_once(const Arguments& arguments, const fs::path& image, lab::Scenario scenario, Terminal& terminal) {
   LabRun run{.scenario = std::move(scenario), .result = {}, .summary = {}, .log = {}};
@@ -40,7 +50,8 @@ Result<int> run_once(const Arguments& arguments, const fs::path& image, lab::Sce
 
   fs::path report;
   if (arguments.has("output")) {
-    LKM_TRY(report, write_lab_run(run, arguments.value("output")));
+    LKM_TRY(const auto formats, formats_of(arguments));
+    LKM_TRY(report, write_lab_run(run, arguments.value("output"), formats));
   }
   if (terminal.json()) {
     terminal.object({{"lab", lab_run_json(run, report)}});
@@ -100,8 +111,9 @@ Result<int> run_twice(const Arguments& arguments, const fs::path& image, const l
   fs::path report;
   if (arguments.has("output")) {
     const fs::path folder = arguments.value("output");
-    LKM_TRY(report, write_lab_run(with, folder, &without, "without"));
-    LKM_CHECK(write_lab_run(without, folder / "without"));
+    LKM_TRY(const auto formats, formats_of(arguments));
+    LKM_TRY(report, write_lab_run(with, folder, formats, &without, "without"));
+    LKM_CHECK(write_lab_run(without, folder / "without", {}));
   }
   if (terminal.json()) {
     Json about = lab_run_json(with, report);
@@ -137,7 +149,16 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
                        .with_hint("lkm-run lab sweep takes several"));
     return kUsage;
   }
-  if (misused("pcap", "output") || misused("at", "swap")) return kUsage;
+  if (misused("pcap", "output") || misused("format", "output") || misused("at", "swap")) return kUsage;
+  if (const auto formats = formats_of(arguments); !formats) {
+    terminal.error(formats.error());
+    return kUsage;
+  } else if (!formats->empty()) {
+    if (auto can = lab::check_figures(); !can) {
+      terminal.error(can.error());
+      return kMissing;
+    }
+  }
   auto scenario = scenario_of(arguments);
   if (!scenario) {
     terminal.error(scenario.error());
@@ -169,7 +190,9 @@ const Verb kLab = {
         "`sweep` runs the scenarios with each combination of the values, a run for each, as many at once as there are CPUs: "
         "cc=cubic,bbr rate=10mbit,50mbit seed=1-5. A '+' stands for the comma within a value. In the folder --output there "
         "are then all runs, and the means over the seeds with their intervals of 95% confidence, as CSV and as an SQLite "
-        "database. One that was interrupted or killed goes on where it was.\n\n"
+        "database. One that was interrupted or killed goes on where it was. With --slurm the runs are array jobs of a Slurm "
+        "cluster that sees this folder and lkm-run's cache; partition and time limit come from SBATCH_PARTITION and "
+        "SBATCH_TIMELIMIT.\n\n"
         "`bisect` looks for the first commit with which a measure is beyond a bound, 'mycc.goodput_bit_s >= 20e6', by git "
         "bisect in a worktree of its own: between the commit --good, of which the bound holds, and --bad. What does not "
         "build is skipped. With BUILDs, plugins or folders from old to new, it looks among them.",
@@ -190,12 +213,15 @@ const Verb kLab = {
                 {.name = "at", .value = "TIME", .help = "with --swap: when (default: half-way)"},
                 {.name = "time", .value = "CLOCK", .help = "virtual, real", .choices = {"virtual", "real"}},
                 {.name = "pcap", .help = "with --output: a capture of each link that has a rate"},
-                {.name = "jobs", .value = "N", .help = "of a sweep: runs at once (default: CPUs)"},
+                {.name = "format", .value = "FORMAT", .help = "with --output: figures too, as svg, png or svg,png"},
+                {.name = "jobs", .value = "N", .help = "of a sweep: runs at once (default: CPUs; Slurm: no limit)"},
+                {.name = "slurm", .help = "of a sweep: run as array jobs of Slurm, not here"},
                 {.name = "good", .value = "COMMIT", .help = "of a bisect: the bound holds there"},
                 {.name = "bad", .value = "COMMIT", .help = "of a bisect: it does not (default: HEAD)"},
                 {.name = "output", .letter = 'o', .value = "DIR", .help = "write samples and report there"}},
     .examples = {{"lkm-run lab dumbbell --cc ./mycc,cubic --rate 50mbit --rtt 40ms -o out", "yours against cubic"},
                  {"lkm-run lab incast --cc dctcp --json", "a ready scenario"},
+                {"lkm-run lab dumbbell --cc cubic,bbr -o out --format svg", "the plots for a paper"},
                  {"lkm-run lab mine.toml --seed 7 -o out", "a scenario of your own"},
                  {"lkm-run lab dumbbell --cc ./mycc --swap ./new/mycc --at 20s -o out", "old and new from one state"}},
     .least = 1,
