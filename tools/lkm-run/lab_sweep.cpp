@@ -16,6 +16,7 @@
 #include "tools/lkm-run/interrupt.hpp"
 #include "tools/lkm-run/lab_command.hpp"
 #include "tools/lkm-run/lab_scenario.hpp"
+#include "tools/lkm-run/lab_slurm.hpp"
 #include "tools/lkm-run/module_source.hpp"
 #include "tools/lkm-run/sweep_table.hpp"
 #include "tools/lkm-run/verb.hpp"
@@ -27,6 +28,7 @@ namespace fs = std::filesystem;
 using Steady = std::chrono::steady_clock;
 
 constexpr std::uint64_t kMostRuns = 1'000'000;
+constexpr int kAskSlurm = 2000;  // ms between two looks at its queue
 
 /// An option of the lab, and the values that it takes in turn.
 struct Parameter {
@@ -102,6 +104,10 @@ class Sweep {
   void recall();
   Result<void> start_more();
   Result<void> hear(Running& running, bool& ended);
+  Result<void> judge(std::size_t number, const std::string& answer, const std::string& how);
+  /// Both until all are done; false when a signal came.
+  Result<bool> run_here();
+  Result<bool> run_by_slurm();
   Result<void> keep(std::size_t number, Json measures);
   void tell_progress() const;
 
@@ -208,11 +214,14 @@ Result<void> Sweep::hear(Running& running, bool& ended) {
   ended = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
   if (!ended) return {};
   LKM_TRY(const ExitStatus status, running.child.wait());
-  const auto measures = measures_in(running.out);
-  if (status.success() && measures) return keep(running.number, *measures);
+  return judge(running.number, status.success() ? running.out : "", fmt::format("exit status {}", status.code));
+}
+
+/// `how` it failed, if the answer is none.
+Result<void> Sweep::judge(std::size_t number, const std::string& answer, const std::string& how) {
+  if (const auto measures = measures_in(answer)) return keep(number, *measures);
   ++failed_;
-  terminal_.error(Error({}, fmt::format("lkm-run lab {}: exit status {}", fmt::join(plan_[running.number].words, " "),
-                                        status.code)));
+  terminal_.error(Error({}, fmt::format("lkm-run lab {}: {}", fmt::join(plan_[number].words, " "), how)));
   return {};
 }
 
@@ -229,21 +238,14 @@ Result<void> Sweep::keep(std::size_t number, Json measures) {
 void Sweep::tell_progress() const {
   const std::size_t fresh = done_.size() - recalled_;
   const std::chrono::duration<double> spent = Steady::now() - began_;
-  const auto left = spent * double(todo_.size() + running_.size()) / double(std::max<std::size_t>(fresh, 1));
+  const auto left = spent * double(plan_.size() - done_.size() - failed_) / double(std::max<std::size_t>(fresh, 1));
   terminal_.transient(fmt::format("{} of {} runs, {} left", done_.size(), plan_.size(),
                                   fresh == 0 ? "?" : format_duration(std::chrono::ceil<std::chrono::seconds>(left))));
 }
 
-Result<int> Sweep::run() {
-  LKM_CHECK(build_folders());
-  LKM_CHECK(plan());
+Result<bool> Sweep::run_here() {
   jobs_ = std::max(1U, std::thread::hardware_concurrency());
   LKM_CHECK(read_number(arguments_, "jobs", jobs_));
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  if (error) return Failure(Error(error, fmt::format("make the folder '{}'", folder_.string())));
-  recall();
-  terminal_.note(fmt::format("{} runs, {} of them done before", plan_.size(), recalled_));
   while (!todo_.empty() || !running_.empty()) {
     LKM_CHECK(start_more());
     tell_progress();
@@ -252,7 +254,7 @@ Result<int> Sweep::run() {
     if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) return fail(errno, "wait for a run");
     if (fds[0].revents != 0) {
       terminal_.note("interrupted; the same command goes on from here");
-      return kInterrupted;
+      return false;
     }
     for (std::size_t i = running_.size(); i-- > 0;) {
       bool ended = false;
@@ -260,6 +262,62 @@ Result<int> Sweep::run() {
       if (ended) running_.erase(running_.begin() + std::ptrdiff_t(i));
     }
   }
+  return true;
+}
+
+Result<bool> Sweep::run_by_slurm() {
+  unsigned at_once = 0;
+  LKM_CHECK(read_number(arguments_, "jobs", at_once));
+  LKM_TRY(auto slurm, SlurmRuns::open(folder_ / "slurm"));
+  std::map<SlurmRuns::Words, std::size_t> numbers;
+  for (const std::size_t number : todo_) numbers[plan_[number].words] = number;
+  const auto take = [&](bool first) -> Result<void> {
+    LKM_TRY(const auto ended, slurm.take());
+    for (const SlurmRuns::Done& one : ended) {
+      const auto number = numbers.find(one.words);
+      if (number == numbers.end()) continue;  // of a sweep that was another one
+      // What an earlier command left without an answer is done again.
+      if (first && one.answer.empty()) continue;
+      LKM_CHECK(judge(number->second, one.answer, fmt::format("no answer; it said what is in {}", one.log)));
+      numbers.erase(number);
+    }
+    return {};
+  };
+  LKM_CHECK(take(true));
+  const auto under_way = slurm.under_way();
+  std::vector<SlurmRuns::Words> fresh;
+  for (auto number = todo_.rbegin(); number != todo_.rend(); ++number) {
+    const auto& words = plan_[*number].words;
+    if (numbers.contains(words) && !under_way.contains(words)) fresh.push_back(words);
+  }
+  LKM_CHECK(slurm.submit(fresh, at_once));
+  terminal_.note(fmt::format("{} runs are with Slurm, as array job {}", numbers.size(), fmt::join(slurm.jobs(), ",")));
+  while (!numbers.empty()) {
+    tell_progress();
+    pollfd signal{interrupt_.fd(), POLLIN, 0};
+    if (::poll(&signal, 1, kAskSlurm) < 0 && errno != EINTR) return fail(errno, "wait for Slurm");
+    if (signal.revents != 0) {
+      terminal_.note(fmt::format("interrupted; Slurm's jobs go on (scancel {} ends them), and the same command takes "
+                                 "their results", fmt::join(slurm.jobs(), " ")));
+      return false;
+    }
+    LKM_CHECK(take(false));
+    // A batch may be gone without all of these: of another sweep in this folder.
+    if (slurm.under_way().empty()) break;
+  }
+  return true;
+}
+
+Result<int> Sweep::run() {
+  LKM_CHECK(build_folders());
+  LKM_CHECK(plan());
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error) return Failure(Error(error, fmt::format("make the folder '{}'", folder_.string())));
+  recall();
+  terminal_.note(fmt::format("{} runs, {} of them done before", plan_.size(), recalled_));
+  LKM_TRY(const bool on, arguments_.has("slurm") ? run_by_slurm() : run_here());
+  if (!on) return kInterrupted;
   SweepTable table;
   for (const Parameter& parameter : parameters_) table.parameters.push_back(parameter.name);
   for (const auto& [number, measures] : done_)
