@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //
 // Figures: the report's plots as files for a paper, drawn by gnuplot. The script of each, with its data, is kept beside it:
-// what a journal wants otherwise is changed there (docs/adr/0015-figures.md says why it is gnuplot).
+// what a journal wants otherwise is changed there (docs/adr/0018-figures.md says why it is gnuplot).
 #pragma once
 
 #include <filesystem>

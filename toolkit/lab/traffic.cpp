@@ -11,6 +11,7 @@
 
 #include "libos-runtime/host/random.hpp"
 #include "toolkit/flow/connection.hpp"
+#include "toolkit/lab/draws.hpp"
 
 namespace lkm::lab {
 namespace {
@@ -19,21 +20,12 @@ using namespace std::chrono_literals;
 
 /// Bytes that a sender's socket holds beyond what is under way. So a flow that is to stop does.
 constexpr int kUnsent = 256 << 10;
-constexpr double kParetoShape = 1.5;
-
-/// Uniform between 0 and 1, without either.
-double uniform(Random& random) {
-  std::uint64_t word = 0;
-  random.fill(&word, sizeof word);
-  return (double(word >> 11) + 0.5) * 0x1p-53;
-}
 
 std::uint64_t draw_size(Random& random, const FlowSpec& spec) {
   const auto mean = double(spec.bytes);
   double size = mean;
-  if (spec.sizes == FlowSpec::Sizes::kExponential) size = -std::log(uniform(random)) * mean;
-  if (spec.sizes == FlowSpec::Sizes::kPareto)
-    size = mean * (kParetoShape - 1) / kParetoShape / std::pow(uniform(random), 1 / kParetoShape);
+  if (spec.sizes == FlowSpec::Sizes::kExponential) size = draw_exponential(random, mean);
+  if (spec.sizes == FlowSpec::Sizes::kPareto) size = draw_pareto(random, mean);
   return std::uint64_t(std::clamp(size, 1.0, 1e12));
 }
 
@@ -323,7 +315,7 @@ void Traffic::send_arrivals(Server& server) {
   Random random;
   random.seed(server.seed);
   for (nanoseconds at = flow.start;;) {
-    at += nanoseconds(std::llround(-std::log(uniform(random)) / flow.spec->arrivals * 1e9));
+    at += nanoseconds(std::llround(draw_exponential(random, 1e9 / flow.spec->arrivals)));
     const std::uint64_t bytes = draw_size(random, *flow.spec);
     if (at >= end_of(flow)) return;
     sleep_until(at);
