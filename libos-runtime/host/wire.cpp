@@ -45,7 +45,10 @@ long TapWire::receive(libos_frame_meta& meta, std::span<std::byte> frame) {
   return read_frame([&] { return ::readv(fd_.get(), pieces.data(), int(pieces.size())); });
 }
 
-SocketWire::SocketWire(UniqueFd socket) { adopt(std::move(socket)); }
+SocketWire::SocketWire(UniqueFd socket, Metadata metadata, std::string what)
+    : metadata_(metadata), what_(std::move(what)) {
+  adopt(std::move(socket));
+}
 
 SocketWire::~SocketWire() { stop_listening(); }
 
@@ -120,7 +123,7 @@ bool SocketWire::replug() {
   return true;
 }
 
-std::string SocketWire::describe() const { return path_.empty() ? "cable" : "cable " + path_; }
+std::string SocketWire::describe() const { return path_.empty() ? what_ : what_ + " " + path_; }
 
 int SocketWire::send(const libos_frame_meta& meta, std::span<const libos_iov> frame) {
   return fd_ ? send_frame(fd_.get(), meta, frame) : -ENOTCONN;

@@ -65,8 +65,11 @@ class TapWire final : public Wire {
 /// A cable to another stack: one end of a SOCK_SEQPACKET connection, a frame a packet.
 class SocketWire final : public Wire {
  public:
-  /// Takes a connected socket, for example of socketpair(2). When the other end goes, so does the cable.
-  explicit SocketWire(UniqueFd socket);
+  /// What the other end makes of a frame's metadata: another stack uses it; who is no stack wants finished frames.
+  enum class Metadata { kUsed, kIgnored };
+  /// Takes a connected socket, for example of socketpair(2). When the other end goes, so does the cable. `what` is for
+  /// people.
+  explicit SocketWire(UniqueFd socket, Metadata metadata = Metadata::kUsed, std::string what = "cable");
   /// The cable of that path: the end that comes first listens there (0600), the second connects. When the
   /// other end goes, this one waits at the path for the next. Errors: as bind(2) and connect(2); ENOTSOCK
   /// when something else is there.
@@ -76,7 +79,7 @@ class SocketWire final : public Wire {
   int send(const libos_frame_meta& meta, std::span<const libos_iov> frame) override;
   [[nodiscard]] int descriptor() const override { return listener_ ? listener_.get() : fd_.get(); }
   long receive(libos_frame_meta& meta, std::span<std::byte> frame) override;
-  [[nodiscard]] bool has_metadata() const override { return true; }
+  [[nodiscard]] bool has_metadata() const override { return metadata_ == Metadata::kUsed; }
   [[nodiscard]] std::string describe() const override;
   [[nodiscard]] bool connected() const override { return bool(fd_); }
   bool replug() override;
@@ -87,6 +90,8 @@ class SocketWire final : public Wire {
   Result<void> meet();  ///< connects at the path, or listens there
   void stop_listening();
 
+  Metadata metadata_ = Metadata::kUsed;
+  std::string what_ = "cable";
   std::string path_;   ///< empty: a socket that was given
   UniqueFd fd_;        ///< to the other end
   UniqueFd listener_;  ///< at the path, while there is no other end

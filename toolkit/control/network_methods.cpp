@@ -4,10 +4,13 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <map>
+#include <sstream>
 
 #include "libos-runtime/host/packet_wire.hpp"
+#include "libos-runtime/host/pcap_wire.hpp"
 #include "toolkit/flow/flows.hpp"
 #include "toolkit/flow/json.hpp"
 #include "toolkit/net/capture.hpp"
@@ -67,13 +70,17 @@ void add_links(Server& server, Stack& stack) {
 
 // What a device was asked to be, by its name. Stack knows the rest.
 struct DeviceSpec {
-  std::string tap;     // one of these three
+  std::string tap;     // one of these, or the two of pcap
   std::string cable;
   std::string packet;
+  std::string uplink;  // "internet", "host"
+  std::string pcap, pcap_out;
+  std::string pace;    // of pcap: "recorded", "fast"
+  std::string mac;     // empty: a random one
   std::string netns;
   std::string address;
   std::string gateway;
-  std::uint64_t mtu = 1500;
+  std::uint64_t mtu = 0;  // 0: that of the wire
 };
 
 Result<DeviceSpec> device_spec_from_json(const Json& object, std::string& name) {
@@ -84,14 +91,65 @@ Result<DeviceSpec> device_spec_from_json(const Json& object, std::string& name) 
   LKM_CHECK(reader.get("tap", spec.tap));
   LKM_CHECK(reader.get("cable", spec.cable));
   LKM_CHECK(reader.get("packet", spec.packet));
+  LKM_CHECK(reader.get("uplink", spec.uplink));
+  LKM_CHECK(reader.get("pcap", spec.pcap));
+  LKM_CHECK(reader.get("pcap_out", spec.pcap_out));
+  LKM_CHECK(reader.get("pace", spec.pace));
+  LKM_CHECK(reader.get("mac", spec.mac));
   LKM_CHECK(reader.get("netns", spec.netns));
   LKM_CHECK(reader.get("address", spec.address));
   LKM_CHECK(reader.get("gateway", spec.gateway));
   LKM_CHECK(reader.get("mtu", spec.mtu, UINT16_MAX));
   LKM_CHECK(reader.done());
-  if (!spec.tap.empty() + !spec.cable.empty() + !spec.packet.empty() != 1)
-    return fail(EINVAL, "device: one of 'tap', 'cable' and 'packet'");
+  const bool pcap = !spec.pcap.empty() || !spec.pcap_out.empty();
+  if (!spec.tap.empty() + !spec.cable.empty() + !spec.packet.empty() + !spec.uplink.empty() + pcap != 1)
+    return fail(EINVAL, "device: one of 'tap', 'cable', 'packet', 'uplink' and 'pcap'");
+  if (!spec.uplink.empty() && spec.uplink != "internet" && spec.uplink != "host")
+    return fail(EINVAL, "device: an uplink to '{}', and not to internet or host", spec.uplink);
+  if (!spec.pace.empty() && (spec.pcap.empty() || (spec.pace != "recorded" && spec.pace != "fast")))
+    return fail(EINVAL, "device: pace '{}': a 'pcap' has the pace recorded or fast", spec.pace);
+  if (!spec.uplink.empty()) {
+    if (spec.address.empty()) spec.address = uplink::kAddress;
+    if (spec.gateway.empty() && spec.address == uplink::kAddress) spec.gateway = uplink::kGateway;
+  }
+  if (spec.mtu == 0) spec.mtu = spec.uplink.empty() ? 1500 : uplink::kMtu;
   return spec;
+}
+
+/// "02:00:00:00:00:01".
+Result<std::array<std::uint8_t, 6>> parse_mac(const std::string& text) {
+  std::array<std::uint8_t, 6> mac{};
+  std::istringstream fields(text);
+  std::string field;
+  std::size_t count = 0;
+  for (; std::getline(fields, field, ':'); ++count) {
+    const auto* const end = field.data() + field.size();
+    if (count == mac.size() || field.size() > 2 ||
+        std::from_chars(field.data(), end, mac[count], 16).ptr != end || field.empty())
+      return fail(EINVAL, "MAC address '{}'", text);
+  }
+  if (count != mac.size() || text.ends_with(':')) return fail(EINVAL, "MAC address '{}'", text);
+  return mac;
+}
+
+struct OpenWire {
+  std::unique_ptr<Wire> wire;
+  PcapWire* replay = nullptr;  ///< the same, to be begun once the device is up
+};
+
+Result<OpenWire> open_pcap(const Stack& stack, const DeviceSpec& spec) {
+  const bool fast = spec.pace == "fast";
+  if (!fast && !spec.pcap.empty() && stack.options().clock == Clock::kVirtual)
+    return fail_hint(EOPNOTSUPP, "--pace fast", "replay at the pace of real time in a stack with virtual time");
+  LKM_TRY(auto wire, PcapWire::open({.in = spec.pcap, .out = spec.pcap_out, .fast = fast}));
+  PcapWire* const replay = wire.get();
+  return OpenWire{std::move(wire), replay};
+}
+
+Result<std::unique_ptr<Wire>> open_uplink(const DeviceSpec& spec, const MakeUplink& make_uplink) {
+  if (!make_uplink) return fail(EOPNOTSUPP, "an uplink");
+  LKM_TRY(auto socket, make_uplink(spec.uplink == "host" ? Reach::kHost : Reach::kInternet));
+  return std::make_unique<SocketWire>(std::move(socket), SocketWire::Metadata::kIgnored, "uplink " + spec.uplink);
 }
 
 Result<std::unique_ptr<Wire>> open_wire(const DeviceSpec& spec) {
@@ -119,19 +177,31 @@ Json to_json(const DeviceInfo& device, const DeviceSpec& spec) {
           {"netns", spec.netns},   {"address", spec.address},   {"mtu", spec.mtu}};
 }
 
-void add_devices(Server& server, Stack& stack) {
+void add_devices(Server& server, Stack& stack, const MakeUplink& make_uplink) {
   const auto specs = std::make_shared<std::map<std::string, DeviceSpec>>();
-  server.add("device.add", [specs, &stack](Call& call) -> Result<Json> {
+  server.add("device.add", [specs, make_uplink, &stack](Call& call) -> Result<Json> {
     std::string name;
     LKM_TRY(const DeviceSpec spec, device_spec_from_json(call.params(), name));
     // A request has a fiber of its own, so nobody else changes namespaces with it.
     if (!spec.netns.empty()) LKM_CHECK(stack.netns_enter(spec.netns));
-    LKM_TRY(auto wire, open_wire(spec));
-    LKM_CHECK(stack.add_device(name, std::move(wire), {.mtu = static_cast<unsigned>(spec.mtu)}));
+    Stack::DeviceOptions options{.mtu = static_cast<unsigned>(spec.mtu)};
+    if (!spec.mac.empty()) {
+      LKM_TRY(options.mac, parse_mac(spec.mac));
+    }
+    OpenWire opened;
+    if (!spec.pcap.empty() || !spec.pcap_out.empty()) {
+      LKM_TRY(opened, open_pcap(stack, spec));
+    } else if (!spec.uplink.empty()) {
+      LKM_TRY(opened.wire, open_uplink(spec, make_uplink));
+    } else {
+      LKM_TRY(opened.wire, open_wire(spec));
+    }
+    LKM_CHECK(stack.add_device(name, std::move(opened.wire), options));
     if (auto configured = configure(stack, name, spec); !configured) {
       LKM_CHECK(stack.remove_device(name));
       return Failure(std::move(configured).error());
     }
+    if (opened.replay != nullptr) opened.replay->begin();
     (*specs)[name] = spec;
     LKM_TRY(const auto devices, stack.devices());
     const auto made = std::ranges::find(devices, name, &DeviceInfo::name);
@@ -256,9 +326,9 @@ void add_capture(Server& server, Stack& stack) {
 
 }  // namespace
 
-void add_network_methods(Server& server, Stack& stack) {
+void add_network_methods(Server& server, Stack& stack, MakeUplink make_uplink) {
   add_links(server, stack);
-  add_devices(server, stack);
+  add_devices(server, stack, make_uplink);
   add_addresses(server, stack);
   add_flows(server, stack);
   add_capture(server, stack);

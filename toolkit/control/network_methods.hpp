@@ -6,7 +6,8 @@
 //   link.add   a link                  → the link
 //   link.del   {id}                    → {}
 //   link.list                          → {links:[link…]}
-//   device.add {name, tap|cable, netns?, address?, gateway?, mtu?}  → the device, which is up
+//   device.add {name, tap|packet|cable|uplink|pcap|pcap_out, pace?, netns?, address?, gateway?, mtu?, mac?}
+//                                      → the device, which is up
 //   device.del {name}                  → {}
 //   device.list                        → {devices:[device…]}
 //   flow.start a flow                  → its report
@@ -15,11 +16,16 @@
 //   flow.list                          → {flows:[report…]}
 #pragma once
 
+#include <functional>
+
 #include "toolkit/control/server.hpp"
+#include "toolkit/net/uplink.hpp"
 
 namespace lkm::control {
 
 /// The server keeps the links and flows; it must be destroyed on a fiber then.
-void add_network_methods(Server& server, Stack& stack);
+/// `make_uplink` gives the stack's end of the wire to an Uplink that serves in another process; without it there are none.
+using MakeUplink = std::function<Result<UniqueFd>(Reach)>;
+void add_network_methods(Server& server, Stack& stack, MakeUplink make_uplink = {});
 
 }  // namespace lkm::control

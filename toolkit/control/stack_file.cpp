@@ -49,6 +49,11 @@ const std::vector<Kind>& kinds() {
         {.name = "tap"},
         {.name = "packet"},
         {.name = "cable", .what = What::kPath},
+        {.name = "uplink"},
+        {.name = "pcap", .what = What::kPath},
+        {.name = "pcap-out", .what = What::kPath, .param = "pcap_out"},
+        {.name = "pace"},
+        {.name = "mac"},
         {.name = "netns"},
         {.name = "address", .what = What::kPrefix},
         {.name = "gateway", .what = What::kAddress},
@@ -122,9 +127,10 @@ Result<Command> read_table(const toml::table& from, const Kind& kind, const std:
   }
   LKM_CHECK(table.done());
   if (kind.table == "device") {
-    const auto wires = std::ranges::count_if(std::array{"tap", "packet", "cable"},
-                                             [&](const char* wire) { return command.params.contains(wire); });
-    if (wires != 1) return table.refuse(from.source(), "a device needs one of tap, packet and cable");
+    const auto has = [&](const char* wire) { return command.params.contains(wire); };
+    const auto wires = std::ranges::count_if(std::array{"tap", "packet", "cable", "uplink"}, has);
+    if (wires + (has("pcap") || has("pcap_out")) != 1)
+      return table.refuse(from.source(), "a device needs one of tap, packet, cable, uplink and pcap");
   }
   return command;
 }

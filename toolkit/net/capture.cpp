@@ -11,22 +11,10 @@
 #include <array>
 #include <cstring>
 
+#include "libos-runtime/host/pcap.hpp"
+
 namespace lkm {
 namespace {
-
-// The file format: draft-ietf-opsawg-pcap, with the magic number of nanosecond time stamps.
-struct FileHeader {
-  std::uint32_t magic = 0xa1b23c4d;
-  std::uint16_t major = 2, minor = 4;
-  std::int32_t zone = 0;
-  std::uint32_t accuracy = 0;
-  std::uint32_t snap;
-  std::uint32_t type = 1;  // LINKTYPE_ETHERNET
-};
-struct RecordHeader {
-  std::uint32_t seconds, nanoseconds;
-  std::uint32_t kept, length;
-};
 
 template <typename T>
 void append(std::string& file, const T& value) {
@@ -49,7 +37,7 @@ Result<std::unique_ptr<Capture>> Capture::start(Stack& stack, const std::string&
   const long bound = socket.call(SYS_bind, &address, sizeof address);
   if (bound < 0) return fail(int(-bound), "{}", doing);
   auto capture = std::unique_ptr<Capture>(new Capture(std::move(socket), snap));
-  append(capture->file_, FileHeader{.snap = std::uint32_t(snap)});
+  append(capture->file_, pcap::FileHeader{.snap = std::uint32_t(snap)});
   return capture;
 }
 
@@ -71,7 +59,7 @@ Result<void> Capture::drain(std::uint64_t most) {
         std::memcpy(&at, CMSG_DATA(one), sizeof at);
     }
     const auto kept = std::min(std::size_t(length), frame_.size());
-    append(file_, RecordHeader{std::uint32_t(at.tv_sec), std::uint32_t(at.tv_nsec), std::uint32_t(kept),
+    append(file_, pcap::RecordHeader{std::uint32_t(at.tv_sec), std::uint32_t(at.tv_nsec), std::uint32_t(kept),
                                std::uint32_t(length)});
     file_.append(frame_.data(), kept);
     ++packets_;

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 
@@ -66,22 +67,23 @@ constexpr unsigned kCapabilities[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_PTRACE
 constexpr std::uint32_t kNewNamespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
                                          CLONE_NEWPID | CLONE_NEWNET;
 
-std::uint64_t kept() {
+std::uint64_t kept_by(Confined whose) {
   std::uint64_t bits = 0;
+  if (whose == Confined::kUplink) return bits;
   for (const unsigned capability : kCapabilities) bits |= std::uint64_t{1} << capability;
   return bits;
 }
 
 /// Also out of the bounding set, as far as that may be changed.
-Result<void> drop_capabilities() {
+Result<void> drop_capabilities(std::uint64_t kept) {
   for (unsigned capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
-    if ((kept() >> capability & 1) == 0) (void)::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+    if ((kept >> capability & 1) == 0) (void)::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
   }
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
   if (::syscall(SYS_capget, &header, sets) != 0) return fail(errno, "look at the capabilities");
   for (unsigned half = 0; half < _LINUX_CAPABILITY_U32S_3; ++half) {
-    const auto mask = std::uint32_t(kept() >> (32 * half));
+    const auto mask = std::uint32_t(kept >> (32 * half));
     sets[half].permitted &= mask;
     sets[half].effective &= mask;
     sets[half].inheritable = 0;
@@ -92,7 +94,7 @@ Result<void> drop_capabilities() {
 
 }  // namespace
 
-std::vector<sock_filter> confinement_program() {
+std::vector<sock_filter> confinement_program(Confined whose) {
   SeccompProgram p;
   p.load(offsetof(seccomp_data, arch));
   p.give_if_not(AUDIT_ARCH_X86_64, kRefuse);
@@ -108,10 +110,10 @@ std::vector<sock_filter> confinement_program() {
   });
   p.on(SYS_socket, [&] {
     p.load_argument(0);
-    p.only_if(BPF_JEQ, AF_UNIX);
-    p.give(kAllow);
-    p.only_if(BPF_JEQ, AF_PACKET);
-    p.give(kAllow);
+    for (const int family : whose == Confined::kStack ? std::array{AF_UNIX, AF_PACKET} : std::array{AF_INET, AF_INET6}) {
+      p.only_if(BPF_JEQ, std::uint32_t(family));
+      p.give(kAllow);
+    }
     p.give(SECCOMP_RET_ERRNO | EAFNOSUPPORT);
   });
   p.on(SYS_ioctl, [&] {  // all but typing on the user's terminal
@@ -126,10 +128,10 @@ std::vector<sock_filter> confinement_program() {
   return p.take();
 }
 
-Result<void> confine() {
-  LKM_CHECK(drop_capabilities());
+Result<void> confine(Confined whose) {
+  LKM_CHECK(drop_capabilities(kept_by(whose)));
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail(errno, "give up gaining privileges");
-  auto code = confinement_program();
+  auto code = confinement_program(whose);
   const sock_fprog program{.len = static_cast<unsigned short>(code.size()), .filter = code.data()};
   if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
     return fail_hint(errno, "lkm-run doctor", "filter the system calls of the stack's process");

@@ -12,17 +12,21 @@
 
 namespace lkm::cli {
 
+/// Whose process it is: a stack's, whose sockets are of AF_UNIX and AF_PACKET; or that of an uplink (uplink.hpp), which is
+/// there to have some of AF_INET.
+enum class Confined { kStack, kUplink };
+
 /// The seccomp filter: a list of the calls that are allowed. All others fail with ENOSYS, as on a kernel without them,
 /// so that a C library that comes with a new one falls back to what it has used before.
-std::vector<sock_filter> confinement_program();
+std::vector<sock_filter> confinement_program(Confined whose = Confined::kStack);
 
 /// For good, for this process and its copies:
 ///   - no new privileges by exec (PR_SET_NO_NEW_PRIVS), and no exec at all;
 ///   - of root's capabilities only those for devices (CAP_NET_ADMIN, CAP_NET_RAW), for programs of other users
-///     (CAP_SYS_PTRACE, CAP_KILL) and for files that a client names (CAP_DAC_OVERRIDE);
+///     (CAP_SYS_PTRACE, CAP_KILL) and for files that a client names (CAP_DAC_OVERRIDE); an uplink keeps none;
 ///   - no system calls but those of the list: no mounts, no sockets of the host's network, no other process's memory but
 ///     by process_vm_readv(2) and its like, no namespaces, no modules or programs (BPF) for the host's kernel.
 /// Errors: ENOSYS or EINVAL without seccomp (CONFIG_SECCOMP_FILTER).
-Result<void> confine();
+Result<void> confine(Confined whose = Confined::kStack);
 
 }  // namespace lkm::cli

@@ -69,7 +69,7 @@ Result<int> serve(Stack& stack, const DaemonOptions& options, control::Record& r
   LKM_TRY(auto server, control::Server::listen(stack, options.folder.socket()));
   // `down` takes the same way as SIGTERM: there is one way to end.
   control::add_methods(*server, stack, about, [] { ::kill(::getpid(), SIGTERM); });
-  control::add_network_methods(*server, stack);
+  control::add_network_methods(*server, stack, [&keeper](Reach reach) { return keeper.uplink(reach); });
   exec::add_methods(*server, stack, {.folder = options.folder.path() / "views", .first = about.mount, .mounter = keeper},
                     options.program_limits);
   server->on_done([&record](const std::string& method, const control::Json& params, const control::Json& result) {

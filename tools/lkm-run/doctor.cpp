@@ -16,6 +16,7 @@
 #include "toolkit/base/unique_fd.hpp"
 #include "toolkit/control/state_folder.hpp"
 #include "toolkit/net/units.hpp"
+#include "toolkit/net/uplink.hpp"
 #include "tools/lkm-run/image.hpp"
 
 namespace lkm::cli {
@@ -158,6 +159,13 @@ Check check_tun() {
           "modprobe tun; as root, ip tuntap add tap0 mode tap user $USER"};
 }
 
+Check check_uplink() {
+  if (const auto uplink = Uplink::make(Reach::kInternet); !uplink) {
+    return {"uplinks", State::kNote, uplink.error().message(), uplink.error().hint()};
+  }
+  return {"uplinks", State::kGood, "libslirp is there", ""};
+}
+
 Check check_inotify() {
   const auto text = read_file("/proc/sys/fs/inotify/max_user_watches");
   const unsigned long watches = text ? std::strtoul(text->c_str(), nullptr, 10) : 0;
@@ -212,6 +220,7 @@ std::vector<Check> check_machine() {
   checks.push_back(check_fuse());
   checks.push_back(check_state_root());
   checks.push_back(check_tun());
+  checks.push_back(check_uplink());
   checks.push_back(check_inotify());
   checks.push_back(check_ptrace());
   checks.push_back(check_seccomp());

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,12 +20,14 @@
 #include <optional>
 #include <string>
 
+#include "tools/lkm-run/confinement.hpp"
+
 namespace lkm::cli {
 namespace {
 
 // A request is one of these and a path. The answer is an errno, and of an error its text and hint, each ended by a zero;
-// of a mount the descriptor goes with it.
-constexpr char kMount = 'm', kUnmount = 'u', kLeaveTerminal = 'l', kStartAgain = 'a';
+// of a mount or an uplink the descriptor goes with it.
+constexpr char kMount = 'm', kUnmount = 'u', kLeaveTerminal = 'l', kStartAgain = 'a', kUplink = 'x';
 constexpr std::size_t kLongest = 8192;  // bytes of a request or an answer
 
 Result<void> send_message(int channel, const std::string& bytes, int descriptor = -1) {
@@ -92,8 +95,9 @@ class Keeping {
                                  pollfd{.fd = signals, .events = POLLIN, .revents = 0}};
     for (;;) {
       int status = 0;
-      if (::waitpid(child_, &status, WNOHANG) == child_) {
-        take_requests();  // it may have asked to be started again
+      for (pid_t ended = 0; (ended = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+        if (ended != child_) continue;  // an uplink
+        take_requests();                // it may have asked to be started again
         return status;
       }
       if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) return 0;
@@ -139,9 +143,36 @@ class Keeping {
         (void)send_message(channel_.get(), answer_of(done ? nullptr : &done.error()));
         return;
       }
+      case kUplink: {
+        auto end = start_uplink(path == "host" ? Reach::kHost : Reach::kInternet);
+        (void)send_message(channel_.get(), answer_of(end ? nullptr : &end.error()), end ? end->get() : -1);
+        return;
+      }
       default:
         return;
     }
+  }
+
+  /// The stack's end of its wire.
+  static Result<UniqueFd> start_uplink(Reach reach) {
+    LKM_TRY(auto uplink, Uplink::make(reach));
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
+      return fail(errno, "make a socket pair");
+    UniqueFd to_stack(ends[0]), frames(ends[1]);
+    const pid_t pid = ::fork();
+    if (pid < 0) return fail(errno, "start an uplink");
+    if (pid > 0) return to_stack;
+    // It must not have what others wait for the end of.
+    UniqueFd kept(::fcntl(frames.get(), F_DUPFD_CLOEXEC, 3));
+    ::dup2(kept.get(), 3);
+    ::syscall(SYS_close_range, 4, ~0U, 0);
+    (void)kept.release();
+    (void)frames.release();
+    (void)to_stack.release();
+    ::prctl(PR_SET_NAME, "lkm-run-uplink");
+    if (confine(Confined::kUplink)) uplink.serve(UniqueFd(3));
+    ::_exit(0);
   }
 
   /// Whatever has become of the stack, it is mounted on its own folders only.
@@ -212,6 +243,8 @@ Result<UniqueFd> Keeper::ask(char what, const std::filesystem::path& path) {
 }
 
 Result<UniqueFd> Keeper::mount(const std::filesystem::path& mountpoint) { return ask(kMount, mountpoint); }
+
+Result<UniqueFd> Keeper::uplink(Reach reach) { return ask(kUplink, reach == Reach::kHost ? "host" : "internet"); }
 
 Result<void> Keeper::unmount(const std::filesystem::path& mountpoint) {
   LKM_TRY(const UniqueFd none, ask(kUnmount, mountpoint));

@@ -3,8 +3,9 @@
 // Keeper: the process beside a stack's that keeps the rights which that gives up (confinement.hpp).
 //
 // `lkm-run up` forks: the child becomes the stack, this process stays. It mounts and unmounts for the stack, passes
-// signals on to it, starts it again when it died, and ends as it ends. It reads nothing of the network's, and of the
-// stack only which folder is to be mounted on: one below the stack's own.
+// signals on to it, starts it again when it died, and ends as it ends. For a device with an uplink it starts a process
+// that has sockets on the host's network. It reads nothing of the network's, and of the stack only which folder is to be
+// mounted on: one below the stack's own.
 //
 // A stack that goes on from a snapshot has the same keeper.
 #pragma once
@@ -18,6 +19,7 @@
 #include "fuse-proc/mounter.hpp"
 #include "toolkit/base/result.hpp"
 #include "toolkit/base/unique_fd.hpp"
+#include "toolkit/net/uplink.hpp"
 
 namespace lkm::cli {
 
@@ -30,6 +32,8 @@ class Keeper final : public Mounter {
 
   Result<UniqueFd> mount(const std::filesystem::path& mountpoint) override;
   Result<void> unmount(const std::filesystem::path& mountpoint) override;
+  /// Starts an Uplink in a process of its own, which ends when nobody has the descriptor any more.
+  Result<UniqueFd> uplink(Reach reach);
   /// The stack is up: the keeper's stdout and stderr go to the log, as nobody listens any more.
   void leave_terminal();
   /// Ends this process; the keeper starts another.

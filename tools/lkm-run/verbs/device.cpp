@@ -37,15 +37,16 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   Json params = Json::object();
   if (what != "ls") params["name"] = operands[1];
   if (what == "add") {
-    if (arguments.has("tap") + arguments.has("cable") + arguments.has("packet") != 1) {
-      return refuse(terminal, "'device add' needs one of --tap, --packet and --cable");
+    const bool pcap = arguments.has("pcap") || arguments.has("pcap-out");
+    if (arguments.has("tap") + arguments.has("cable") + arguments.has("packet") + arguments.has("uplink") + pcap != 1) {
+      return refuse(terminal, "'device add' needs one of --tap, --packet, --cable, --uplink and --pcap");
     }
-    for (const char* name : {"tap", "packet", "netns", "address", "gateway"}) {
+    for (const char* name : {"tap", "packet", "uplink", "pace", "netns", "address", "gateway", "mac"}) {
       if (arguments.has(name)) params[name] = arguments.value(name);
     }
     // The stack process has a working folder of its own.
-    if (arguments.has("cable")) {
-      params["cable"] = std::filesystem::absolute(arguments.value("cable")).string();
+    for (const auto& [option, name] : {std::pair("cable", "cable"), {"pcap", "pcap"}, {"pcap-out", "pcap_out"}}) {
+      if (arguments.has(option)) params[name] = std::filesystem::absolute(arguments.value(option)).string();
     }
     if (arguments.has("mtu")) {
       const std::string text = arguments.value("mtu");
@@ -81,18 +82,33 @@ const Verb kDevice = {
         "address of its own there. That needs CAP_NET_RAW.\n\n"
         "With --cable the wire goes to another stack that is given the same PATH, which takes no "
         "rights: the first end waits at the path, the second connects. When one stack ends, the other "
-        "sees its carrier go, and waits there for the next.",
+        "sees its carrier go, and waits there for the next.\n\n"
+        "With --uplink programs on the stack reach the host's network, by sockets of the user who has the stack, and no "
+        "rights. Connections and pings go out, none come in. 'host' includes servers on the host's own loopback, "
+        "at 10.0.2.2.\n\n"
+        "With --pcap the frames of a capture file come in, at the distances in time that it has, or as fast as the stack "
+        "takes them; what the stack sends goes into the file of --pcap-out. A frame is for the stack if it was sent to "
+        "the device's --mac.",
     .options = {{.name = "tap", .value = "TAP", .help = "the host's name of a tap device"},
                 {.name = "packet", .value = "INTERFACE", .help = "an interface of the host to share"},
                 {.name = "cable", .value = "PATH", .help = "where two stacks meet: a socket"},
+                {.name = "uplink", .value = "REACH", .help = "to the host's network",
+                 .choices = {"internet", "host"}},
+                {.name = "pcap", .value = "FILE", .help = "a capture file, whose frames come in"},
+                {.name = "pcap-out", .value = "FILE", .help = "for the frames that go out"},
+                {.name = "pace", .value = "PACE", .help = "of --pcap (default: recorded)", .choices = {"recorded", "fast"}},
                 {.name = "netns", .value = "NETNS", .help = "of the stack (default: the first one)"},
                 {.name = "address", .value = "ADDRESS/LENGTH", .help = "as in 10.0.0.2/24"},
                 {.name = "gateway", .value = "ADDRESS", .help = "for all that is not near"},
-                {.name = "mtu", .value = "BYTES", .help = "default: 1500"}},
+                {.name = "mtu", .value = "BYTES", .help = "default: 1500; of an uplink 65520"},
+                {.name = "mac", .value = "MAC", .help = "as in 02:00:00:00:00:01 (default: a random one)"}},
     .examples = {{"lkm-run device add eth0 --tap tap0 --address 10.0.0.2/24", "a wire to the host"},
                  {"lkm-run device add eth0 --packet veth0 --address 10.0.0.2/24", "a place on the host's Ethernet"},
                  {"lkm-run device add eth0 --cable /tmp/cable --address 10.0.0.1/24",
                   "one end; the other likewise"},
+                 {"lkm-run device add eth0 --uplink internet", "a way out for any user"},
+                 {"lkm-run device add eth0 --pcap in.pcap --address 10.0.0.2/24",
+                  "what was captured once"},
                  {"lkm-run device", "list them"}},
     .most = 2,
     .words = {"ls", "add", "del"},
