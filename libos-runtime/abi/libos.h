@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 10
+#define LIBOS_ABI_VERSION 11
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -258,6 +258,21 @@ struct libos_keep {
 	uint32_t n;
 };
 
+/*
+ * Objects that the kernel allocates for a module by a size in a table of its own: sockets, qdiscs, devices, the data of
+ * namespaces. The size in the table is `room` while it is registered.
+ */
+struct libos_objects {
+	const char *one; /* "socket" */
+	void *size_at;
+	uint32_t width; /* of the size: 4 or 8 bytes */
+	uint64_t size; /* of the running build's structure; the host's to set when another build runs */
+	uint64_t room; /* that each object has */
+};
+
+/* A kind of objects (`object` NULL), or one of a kind. Must not block. */
+typedef void (*libos_objects_visit)(void *cookie, struct libos_objects *kind, void *object);
+
 /* How the sockets of a module are to end. */
 struct libos_reset {
 	uint32_t interrupt; /* 1: waits inside the module's code are made to end with -EINTR */
@@ -368,6 +383,12 @@ struct libos_entry {
 	 * record all of it; or -ENOENT.
 	 */
 	int (*module_ledger)(const char *name, libos_ledger_visit visit, void *cookie);
+	/*
+	 * The objects of a module: first its kinds, then all that there are; one may be told twice. 0; 1 when other
+	 * modules use this one; -EAGAIN, after the kinds, while some are half made or half gone; or -ENOENT. Does not
+	 * sleep.
+	 */
+	int (*module_objects)(const char *name, libos_objects_visit visit, void *cookie);
 	/* A task died in the module's exit: it keeps neither its name nor its exports, and stays. */
 	void (*module_died)(const char *name);
 	/* All tasks but the caller's that have code of the module on their call stacks. Does not sleep. */

@@ -5,6 +5,7 @@
 #include <elfutils/libdw.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <optional>
@@ -119,6 +120,36 @@ MemberLayout::Kind kind_of(Dwarf_Die& type) {
   }
 }
 
+/// Structures of the kernel's that have pointers, and that are valid, and empty, when they are zero.
+constexpr auto kEmptyWhenZero = std::to_array<std::string_view>(
+    {"rb_root", "rb_root_cached", "hlist_head", "hlist_node", "llist_head", "callback_head"});
+
+/// Not so for a structure with a pointer in it: it may lead to the structure itself, or to an initialiser's choice.
+bool is_zeroable(Dwarf_Die& type, bool in_structure) {
+  Dwarf_Die base;
+  if (::dwarf_peel_type(&type, &base) != 0) return true;
+  switch (::dwarf_tag(&base)) {
+    case DW_TAG_pointer_type:
+      return !in_structure;
+    case DW_TAG_array_type: {
+      Dwarf_Die element;
+      return !type_of(base, element) || is_zeroable(element, in_structure);
+    }
+    case DW_TAG_structure_type:
+    case DW_TAG_union_type: {
+      if (std::ranges::find(kEmptyWhenZero, name_of(base)) != kEmptyWhenZero.end()) return true;
+      bool all = true;
+      for_each_child(base, [&](Dwarf_Die& child) {
+        Dwarf_Die member;
+        if (all && ::dwarf_tag(&child) == DW_TAG_member && type_of(child, member)) all = is_zeroable(member, true);
+      });
+      return all;
+    }
+    default:
+      return true;
+  }
+}
+
 TypeLayout layout_of(Dwarf_Die& die) {
   TypeLayout layout{.bytes = number(die, DW_AT_byte_size), .members = {}};
   for_each_child(die, [&](Dwarf_Die& child) {
@@ -131,12 +162,14 @@ TypeLayout layout_of(Dwarf_Die& die) {
     Dwarf_Die type;
     Dwarf_Word bytes = 0;
     auto kind = MemberLayout::Kind::kOther;
+    bool zeroable = true;
     if (type_of(child, type)) {
       ::dwarf_aggregate_size(&type, &bytes);
       kind = kind_of(type);
+      zeroable = is_zeroable(type, false);
     }
     layout.members.push_back(
-        {name_of(child), spell(child), bit, number(child, DW_AT_bit_size, bytes * 8), kind});
+        {name_of(child), spell(child), bit, number(child, DW_AT_bit_size, bytes * 8), kind, zeroable});
   });
   return layout;
 }
@@ -300,7 +333,8 @@ Result<std::vector<std::string>> socket_structures(std::span<const std::byte> fi
   return std::vector<std::string>(names.begin(), names.end());
 }
 
-std::vector<std::string> layout_differences(const Layouts& before, const Layouts& after) {
+std::vector<std::string> layout_differences(const Layouts& before, const Layouts& after,
+                                            const std::set<std::string>& except) {
   const auto without = [](const std::vector<TypeLayout>& all, const std::vector<TypeLayout>& others) {
     std::vector<TypeLayout> rest;
     for (const auto& layout : all) {
@@ -311,7 +345,7 @@ std::vector<std::string> layout_differences(const Layouts& before, const Layouts
   std::vector<std::string> differences;
   for (const auto& [name, layouts] : before) {
     const auto now = after.find(name);
-    if (now == after.end()) continue;
+    if (now == after.end() || except.contains(name)) continue;
     const auto gone = without(layouts, now->second), come = without(now->second, layouts);
     for (std::size_t i = 0; i < std::min(gone.size(), come.size()); ++i) {
       compare(name, gone[i], come[i], differences);

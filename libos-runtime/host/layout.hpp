@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ struct MemberLayout {
   std::uint64_t bit = 0;    ///< where it begins; the value, for an enumerator
   std::uint64_t bits = 0;   ///< how many it has
   enum class Kind { kOther, kUnsigned, kSigned } kind = Kind::kOther;  ///< of an integer
+  bool zeroable = true;     ///< zero is a value of it, as it is not of a list's head or a timer
 
   bool operator==(const MemberLayout&) const = default;
 };
@@ -48,7 +50,8 @@ Result<TypeLayout> read_structure(std::span<const std::byte> file, const std::st
 Result<std::vector<std::string>> socket_structures(std::span<const std::byte> file, const std::string& shown);
 
 /// One line a difference: "struct foo: 'rtt' is at byte 16, was at 8". Empty: they agree. A type that only
-/// one of them has is no difference: no object of the other can be of it.
-std::vector<std::string> layout_differences(const Layouts& before, const Layouts& after);
+/// one of them has is no difference: no object of the other can be of it. Those of `except` may differ.
+std::vector<std::string> layout_differences(const Layouts& before, const Layouts& after,
+                                            const std::set<std::string>& except = {});
 
 }  // namespace lkm

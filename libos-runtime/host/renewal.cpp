@@ -28,9 +28,10 @@ bool fits(std::intptr_t distance) {
          distance <= std::numeric_limits<std::int32_t>::max();
 }
 
-/// Why the two builds cannot share one life, apart from their variables.
-std::vector<std::string> disagreements(const ModuleBody& body, const ReadBuild& next) {
-  auto reasons = layout_differences(body.layouts, next.layouts);
+/// Why the two builds cannot share one life, apart from their variables. Structures `reshaped` may differ.
+std::vector<std::string> disagreements(const ModuleBody& body, const ReadBuild& next,
+                                       const std::set<std::string>& reshaped) {
+  auto reasons = layout_differences(body.layouts, next.layouts, reshaped);
   if (body.code.parameters != next.code.parameters) {
     reasons.emplace_back("it has other parameters than before");
   }
@@ -46,9 +47,38 @@ std::vector<std::string> disagreements(const ModuleBody& body, const ReadBuild& 
   return reasons;
 }
 
+/// The kinds of objects whose sizes lie in tables that both builds have, with the next build's.
+std::vector<Reshape::Kind> kinds_of(const std::vector<libos_objects*>& kernel, const ModuleBody& body,
+                                    const ReadBuild& next, std::uintptr_t bias, std::vector<std::string>& reasons) {
+  std::vector<Reshape::Kind> kinds;
+  const auto& variables = next.code.variables;
+  for (libos_objects* kind : kernel) {
+    const auto* at = static_cast<const std::byte*>(kind->size_at);
+    const auto table = std::ranges::find_if(body.variables, [&](const auto& variable) {
+      return at >= variable.second.at && at < variable.second.at + variable.second.initial.size();
+    });
+    const auto now = table == body.variables.end() ? variables.end() : variables.find(table->first);
+    kinds.push_back({.kernel = kind, .next_size = kind->size, .structure = {}, .form = {}, .objects = {}});
+    if (now == variables.end() || now->second.size != table->second.initial.size()) {
+      reasons.push_back(fmt::format("the table that says how large a {} is has another name or shape", kind->one));
+      continue;
+    }
+    kinds.back().next_size = 0;
+    std::memcpy(&kinds.back().next_size, mapped(bias, now->second.at) + (at - table->second.at), kind->width);
+  }
+  return kinds;
+}
+
 std::string shown_name(const std::string& section) {
   const auto dot = section.rfind('.');
   return dot == std::string::npos ? section : section.substr(dot + 1);
+}
+
+/// An rhashtable has a copy of its parameters, with the places of members in them.
+bool uses_rhashtable(const PluginFile& file) {
+  const auto bytes = file.bytes();
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return text.find("rhashtable_init") != text.npos || text.find("rhltable_init") != text.npos;
 }
 
 Failure refuse(const std::vector<std::string>& reasons) {
@@ -79,12 +109,19 @@ ModuleBody make_body(const PluginFile& file, ReadBuild build, const std::vector<
   return body;
 }
 
-Result<Renewal> Renewal::prepare(ModuleBody& body, const PluginFile& next, ReadBuild build) {
+Result<Renewal> Renewal::prepare(ModuleBody& body, const PluginFile& next, ReadBuild build,
+                                 const std::vector<libos_objects*>& kinds) {
   Renewal renewal(body);
   renewal.build_ = std::move(build);
   renewal.bias_ = next.bias();
   renewal.init_changed_ = body.code.init != renewal.build_.code.init;
-  auto reasons = disagreements(body, renewal.build_);
+  std::vector<std::string> reasons;
+  renewal.reshape_ = Reshape(kinds_of(kinds, body, renewal.build_, renewal.bias_, reasons), body.layouts,
+                             renewal.build_.layouts, reasons);
+  std::ranges::copy(disagreements(body, renewal.build_, renewal.reshape_.structures()), std::back_inserter(reasons));
+  if (renewal.reshape_.moves_members() && uses_rhashtable(next)) {
+    reasons.emplace_back("members have other places than before, which its rhashtables know: add them at the end");
+  }
 
   for (const auto& [name, variable] : renewal.build_.code.variables) {
     const auto* fresh = mapped(renewal.bias_, variable.at);

@@ -10,7 +10,8 @@
 //               function in a table of operations. One that was changed keeps its value.
 //   functions   Pointers to the old functions are all over the kernel: in sockets, timers, RCU callbacks. Each
 //               old function becomes a jump to the new one of its name, so every such pointer works at once.
-//   objects     must have the same layout in both builds (layout.hpp).
+//   objects     must have the same layout in both builds (layout.hpp), but for those that can be rearranged where
+//               they are (reshape.hpp).
 //   init        does not run. That a module's init has changed is reported.
 //
 // Then the pointers are swept: each word of the stack's memory that holds the address of an old function gets
@@ -29,6 +30,7 @@
 #include "libos-runtime/host/code_map.hpp"
 #include "libos-runtime/host/layout.hpp"
 #include "libos-runtime/host/plugin_file.hpp"
+#include "libos-runtime/host/reshape.hpp"
 #include "toolkit/base/result.hpp"
 
 namespace lkm {
@@ -69,13 +71,17 @@ class Renewal {
  public:
   /// Compares, and binds `next`, which nothing runs yet, to the body's variables. Error: EXDEV with the
   /// reasons why the module cannot go on in place; others of mprotect(2).
-  static Result<Renewal> prepare(ModuleBody& body, const PluginFile& next, ReadBuild build);
+  /// `kinds`: of objects, as the kernel tells; they may be rearranged.
+  static Result<Renewal> prepare(ModuleBody& body, const PluginFile& next, ReadBuild build,
+                                 const std::vector<libos_objects*>& kinds);
 
   /// Writes to variables, and turns the functions of `old` builds into jumps. Does not fail or allocate.
   void commit(const std::vector<OldCode*>& old);
   /// After commit(): the body is the new build's, and what was writable for commit() is so no more.
   void finish();
 
+  /// Of the objects. Begun before commit(), and applied after it.
+  [[nodiscard]] Reshape& reshape() { return reshape_; }
   [[nodiscard]] bool init_changed() const { return init_changed_; }
   /// Variables that keep a value which the old code gave them.
   [[nodiscard]] std::size_t kept() const { return kept_; }
@@ -98,6 +104,7 @@ class Renewal {
   std::vector<Bound> bound_;
   std::map<std::string, LiveVariable> added_;
   std::vector<std::string> dropped_;
+  Reshape reshape_;
   bool init_changed_ = false;
   std::size_t kept_ = 0;
 };

@@ -121,6 +121,10 @@ struct Stack::Impl final : LedgerHost {
   int when_nobody_is_inside(const std::function<int(bool interrupt)>& attempt);
   Result<std::shared_ptr<ModuleBody>> body_of(Stack& stack, LoadedPlugin& plugin);
   std::vector<LoadedPlugin*> mapped_builds(const ModuleBody& body);
+  using Objects = std::vector<std::pair<libos_objects*, std::byte*>>;
+  int objects_of(const std::string& name, Objects& objects) const;
+  void relocate(Relocation& relocation) const;
+  [[nodiscard]] std::string against_reshape(const std::string& name, const Reshape& reshape, bool used_by_others) const;
 };
 
 template <typename Function>

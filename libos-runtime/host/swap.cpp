@@ -113,11 +113,11 @@ Result<std::shared_ptr<ModuleBody>> Stack::Impl::body_of(Stack& stack, LoadedPlu
 
 /// Every build of the module that is still mapped: its functions lead to the newest code.
 std::vector<LoadedPlugin*> Stack::Impl::mapped_builds(const ModuleBody& body) {
-  std::vector<LoadedPlugin*> builds;
+  std::vector<LoadedPlugin*> mapped;
   for (const auto& plugin : plugins) {
-    if (plugin->body.get() == &body) builds.push_back(plugin.get());
+    if (plugin->body.get() == &body) mapped.push_back(plugin.get());
   }
-  return builds;
+  return mapped;
 }
 
 /// Tries again as long as it gives -EAGAIN: a task sleeps in the module's code. Its result, -EAGAIN when somebody
@@ -142,6 +142,50 @@ int Stack::Impl::when_nobody_is_inside(const std::function<int(bool interrupt)>&
   }
 }
 
+/// The kinds of a module's objects, and then the objects, as libos_entry::module_objects() tells.
+int Stack::Impl::objects_of(const std::string& name, Objects& objects) const {
+  objects.clear();
+  const auto visit = [](void* cookie, libos_objects* kind, void* object) noexcept {
+    static_cast<Objects*>(cookie)->emplace_back(kind, static_cast<std::byte*>(object));
+  };
+  return runtime->kernel().module_objects(name.c_str(), visit, &objects);
+}
+
+/// Corrects all pointers to what has moved, in one go: nothing else may run before the last of them is right.
+void Stack::Impl::relocate(Relocation& relocation) const {
+  if (relocation.empty()) return;
+  for (const auto memory : runtime->memory()) {
+    for (const auto piece : resident(memory, memory.size())) {
+      relocation.over(piece.data(), piece.data() + piece.size());
+    }
+  }
+  for (const auto& plugin : plugins) {
+    const auto variables = plugin->file.writable();
+    relocation.over(variables.data(), variables.data() + variables.size());
+  }
+  runtime->kernel().stacks(
+      [](void* cookie, void* low, void* high) {
+        static_cast<Relocation*>(cookie)->over(static_cast<std::byte*>(low), static_cast<std::byte*>(high));
+      },
+      &relocation);
+}
+
+/// What of the module's objects speaks against other structures than before; empty: nothing.
+std::string Stack::Impl::against_reshape(const std::string& name, const Reshape& reshape, bool used_by_others) const {
+  if (reshape.structures().empty()) return {};
+  if (used_by_others) return "structures have changed, which the modules that use it may know";
+  const auto ledger = read_ledger(name);
+  if (!ledger) return {};
+  for (const auto& entry : ledger->entries) {
+    const auto structure = reshape.structure_of_size(entry.count == 0 ? 0 : entry.bytes / entry.count);
+    if (structure.empty()) continue;
+    const auto lines = lines_of(entry.build, entry.at);
+    return fmt::format("{} has changed, and {} {} by {} may be of it", structure, entry.count, entry.kind,
+                       lines.empty() ? entry.function : lines.front().place());
+  }
+  return {};
+}
+
 /// Error EXDEV: not in place, for the reasons that it tells, and nothing has changed.
 Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& report) {
   const std::string name = report.module;
@@ -156,7 +200,16 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
   const auto close_code = defer([&] {
     for (LoadedPlugin* other : impl_->mapped_builds(*body)) (void)open_code(other->file, false);
   });
-  LKM_TRY(auto renewal, Renewal::prepare(*body, plugin.file, std::move(*build)));
+  Impl::Objects objects;
+  const bool used_by_others = impl_->objects_of(name, objects) == 1;
+  std::vector<libos_objects*> kinds;
+  for (const auto& [kind, object] : objects) {
+    if (object == nullptr) kinds.push_back(kind);
+  }
+  LKM_TRY(auto renewal, Renewal::prepare(*body, plugin.file, std::move(*build), kinds));
+  if (const auto reason = impl_->against_reshape(name, renewal.reshape(), used_by_others); !reason.empty()) {
+    return fail(EXDEV, "cannot go on in place\n  {}", reason);
+  }
   std::vector<OldCode*> codes;
   for (LoadedPlugin* other : builds) {
     if (other == &old) other->code = {.functions = body->code.functions, .bias = body->bias};
@@ -165,20 +218,25 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
   report.check = nanoseconds(host_ns() - start);
 
   // The kernel's half, when nobody sleeps in the old code.
-  struct Switch {
-    Renewal* renewal;
-    const std::vector<OldCode*>* codes;
-  } now{&renewal, &codes};
   char who[256] = "";
+  std::function<int()> switch_code = [&] {
+    Reshape& reshape = renewal.reshape();
+    if (impl_->objects_of(name, objects) < 0 || !reshape.begin(objects)) {
+      fmt::format_to_n(who, sizeof(who) - 1, "one of its objects is half made, or half gone");
+      return -EAGAIN;
+    }
+    reshape.show_sizes();
+    renewal.commit(codes);
+    reshape.show_rooms();
+    Relocation relocation = reshape.apply();
+    impl_->relocate(relocation);
+    return 0;
+  };
   const auto before = read_parameters(*this, name);
   const auto description = describe(plugin, old.given);
   libos_renewal request{.switch_code =
-                            [](void* cookie) noexcept {
-                              const auto* what = static_cast<Switch*>(cookie);
-                              what->renewal->commit(*what->codes);
-                              return 0;
-                            },
-                        .cookie = &now,
+                            [](void* cookie) noexcept { return (*static_cast<std::function<int()>*>(cookie))(); },
+                        .cookie = &switch_code,
                         .interrupt = 0,
                         .who = who,
                         .who_len = sizeof(who)};
@@ -212,6 +270,7 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
   old.retired = true;
   report.method = SwapMethod::kRenewed;
   report.variables_kept = renewal.kept();
+  report.state_remarks = renewal.reshape().remarks();
   report.init_changed = renewal.init_changed();
   return {};
 }

@@ -402,6 +402,11 @@ TEST_F(Delayline, IsRenewedWithTheFramesOnTheWire) {
   const auto other = edited(
       "delayline", {{"delayline.c", "skb->len + ETH_HLEN);", "skb->len + ETH_HLEN + 1000000);"},
                     {"delayline.c", "\"under_way\"", "\"on_the_wire\""}});
+  const auto rearranged = edited(
+      "delayline",
+      {{"delayline.c", "skb->len + ETH_HLEN);", "skb->len + ETH_HLEN + 1000000);"},
+       {"delayline.c", "\"under_way\"", "\"on_the_wire\""},
+       {"delayline.c", "u32 loss;\n\tu32 limit;", "u64 extra[3];\n\tu32 loss;\n\tu32 limit;"}});
   const auto larger =
       edited("delayline", {{"delayline.c", "u32 loss;\n\tu32 limit;", "u32 loss[2];\n\tu32 limit;"},
                            {"delayline.c", "READ_ONCE(from->loss)", "READ_ONCE(from->loss[0])"},
@@ -417,11 +422,15 @@ TEST_F(Delayline, IsRenewedWithTheFramesOnTheWire) {
         auto flow = Flow::start(stack, spec);
         ASSERT_TRUE(flow) << flow.error().message();
         unsigned number = 0;
-        for (int round = 1; round <= 4; ++round) {
+        for (int round = 1; round <= 6; ++round) {
           const bool changed = round % 2 != 0;
           for (int i = 0; i < 50; ++i) traffic.send(number + i);
           EXPECT_GE(look(stack, "right").more[changed ? "under_way" : "on_the_wire"], 50u);
-          expect_renewed(stack, changed ? other : plain);
+          if (round % 4 == 3) {
+            expect_rearranged(stack, rearranged, "struct delayline: 2 devices rearranged in place");
+          } else {
+            expect_renewed(stack, changed ? other : plain);
+          }
           auto before = look(stack, "right");
           EXPECT_GE(before.more[changed ? "on_the_wire" : "under_way"], 50u);
           for (int i = 0; i < 50; ++i) ASSERT_EQ(traffic.receive(), long(number++));

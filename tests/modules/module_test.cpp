@@ -94,9 +94,12 @@ void ModuleTest::boot(const std::function<void(Stack&)>& body, Clock clock) {
   EXPECT_TRUE(result) << result.error().message() << "\n" << log;
   // Of an allocation that was made to fail there is a trace, too.
   const bool expected = log.find("FAULT_INJECTION: ") != std::string::npos;
-  EXPECT_FALSE(std::regex_search(log, std::regex(expected ? "WARNING:|BUG:|Oops" : "WARNING:|BUG:|Oops|Call Trace")))
+  EXPECT_FALSE(std::regex_search(
+      log, std::regex(expected ? "WARNING:|BUG:|Oops" : "WARNING:|BUG:|Oops|Call Trace")))
       << log;
-  EXPECT_FALSE(std::regex_search(log, std::regex(", [a-z ]+ at [a-z0-9_]+\\+0x"))) << "an audit's line:\n" << log;
+  EXPECT_FALSE(std::regex_search(log, std::regex(", [a-z ]+ at [a-z0-9_]+\\+0x")))
+      << "an audit's line:\n"
+      << log;
 }
 
 std::string ModuleTest::edited(const std::string& module, const std::vector<Edit>& edits) {
@@ -119,11 +122,20 @@ std::string ModuleTest::in_tree(const std::string& file, const std::vector<Edit>
 }
 
 void expect_renewed(Stack& stack, const std::string& plugin) {
+  expect_rearranged(stack, plugin, "");
+}
+
+void expect_rearranged(Stack& stack, const std::string& plugin, const std::string& line) {
   const auto report = stack.swap(plugin);
   ASSERT_TRUE(report) << report.error().message();
   EXPECT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
   EXPECT_FALSE(report->init_changed);
   EXPECT_LE(report->builds_mapped, 8u);
+  const auto& said = report->state_remarks;
+  if (!line.empty()) {
+    EXPECT_NE(std::ranges::find(said, line), said.end())
+        << fmt::format("{}", fmt::join(said, "\n"));
+  }
 }
 
 void expect_refused_in_place(Stack& stack, const std::string& plugin, const std::string& reason) {

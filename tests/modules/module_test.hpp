@@ -44,9 +44,12 @@ class ModuleTest : public ::testing::Test {
   static std::string in_tree(const std::string& file, const std::vector<Edit>& edits);
 };
 
-/// Swaps while all goes on: the module must be renewed in place, and its old builds must not pile up
-/// in memory. A few stay for a while, for stale words that nobody uses any more point into them.
+/// Swaps while all goes on: the module must be renewed in place, and its old builds must not pile
+/// up in memory. A few stay for a while, for stale words that nobody uses any more point into them.
 void expect_renewed(Stack& stack, const std::string& plugin);
+/// The same of a build with another structure, which objects are rearranged for: the report says so
+/// in this line.
+void expect_rearranged(Stack& stack, const std::string& plugin, const std::string& line);
 /// Swaps to a build that does not go with the objects that exist: refused with this reason, while
 /// they hold the module.
 void expect_refused_in_place(Stack& stack, const std::string& plugin, const std::string& reason);

@@ -21,8 +21,10 @@ TEST_F(Telex, IsRenewedWithSocketsInEveryState) {
                        {"listing.c", "\"OPEN-SENT\"", "\"OPENING\""},
                        {"timing.c", "(200 * USEC_PER_MSEC)", "(1500 * USEC_PER_MSEC)"},
                        {"timing.c", "ts->timeouts++;", "ts->timeouts += 1000;"}});
-  const auto larger =
-      edited("telex", {{"telex.h", "\tu32\tduplicates;\n", "\tu32\tduplicates;\n\tu32\textra;\n"}});
+  // Its packets have the old one in them.
+  const auto other_packets =
+      edited("telex", {{"telex.h", "\tu8\ttype;\n\tu8\tflags;\n\tbool\tresent;",
+                        "\tu8\tflags;\n\tu8\ttype;\n\tbool\tresent;"}});
   with("telex", [&](Stack& stack, const std::string& plain) {
     ASSERT_TRUE(stack.load(plain));
     Links links(stack);
@@ -84,7 +86,7 @@ TEST_F(Telex, IsRenewedWithSocketsInEveryState) {
       EXPECT_EQ(info_of(old->client).rto_us >= 1'500'000, changed) << info_of(old->client).rto_us;
       if (HasFailure()) return;
     }
-    expect_refused_in_place(stack, larger, "struct telex_sock: 'extra' is new");
+    expect_refused_in_place(stack, other_packets, "struct telex_cb: 'type' is at byte");
 
     // The timer that the first code armed goes on to its end.
     expect_renewed(stack, other);
@@ -103,6 +105,78 @@ TEST_F(Telex, IsRenewedWithSocketsInEveryState) {
     flow->reset();
     kept.clear();
     old.reset();
+    expect_all_gone(stack);
+    expect_unloads(stack, "telex");
+  });
+}
+
+TEST_F(Telex, KeepsItsSocketsWhenTheirStructureChanges) {
+  // Everything behind it has another place then: hash nodes, queues, timers, and what IPv6 has
+  // behind it all.
+  const auto grown =
+      edited("telex", {{"telex.h", "\t/* in the tables of ports.c */\n",
+                        "\tu64\textra[5];\n\t/* in the tables of ports.c */\n"},
+                       {"telex.h", "\tu32\trcv_messages;", "\tu64\trcv_messages;"},
+                       {"timing.c", "ts->timeouts++;", "ts->timeouts++;\n\tts->extra[4]++;"},
+                       {"listing.c", "\"LISTEN\"", "\"LISTENS\""}});
+  const auto huge = edited(
+      "telex", {{"telex.h", "\tu32\tduplicates;\n", "\tu32\tduplicates;\n\tu8\textra[5000];\n"}});
+  const auto listed = edited("telex", {{"telex.h", "\tu32\tduplicates;\n",
+                                        "\tu32\tduplicates;\n\tstruct list_head\textra;\n"}});
+  with("telex", [&](Stack& stack, const std::string& plain) {
+    ASSERT_TRUE(stack.load(plain));
+    Links links(stack);
+    ASSERT_TRUE(links.add({.a = kLeft, .b = kRight, .delay = 20ms, .loss = 0.02}));
+    auto v4 = connect_ends(stack), v6 = connect_ends(stack, IpFamily::kV6);
+    ASSERT_TRUE(v4 && v6);
+    std::vector<std::shared_ptr<Flow>> flows;
+    for (const auto family : {IpFamily::kV4, IpFamily::kV6}) {
+      auto flow = Flow::start(stack, {.route = {.client = kLeft,
+                                                .server = kRight,
+                                                .transport = Transport::kTelex,
+                                                .family = family}});
+      ASSERT_TRUE(flow) << flow.error().message();
+      flows.push_back(std::move(*flow));
+    }
+    for (int round = 1; round <= 8; ++round) {
+      const bool changed = round % 2 != 0;
+      for (const Ends* ends : {&*v4, &*v6}) {
+        for (unsigned n = 0; n < 20; ++n)
+          ASSERT_EQ(send(ends->client, message(n)), long(message(n).size()));
+      }
+      stack.sleep_for(7ms * round);
+      expect_rearranged(stack, changed ? grown : plain,
+                        changed ? "struct telex_sock: 'extra' is new, and zero"
+                                : "struct telex6_sock: 'telex.extra' is gone, with its value");
+      EXPECT_NE(line_of(stack, kRight, changed ? "LISTENS" : "LISTEN"), "");
+      std::string text;
+      for (const Ends* ends : {&*v4, &*v6}) {
+        for (unsigned n = 0; n < 20; ++n) {
+          ASSERT_EQ(receive(ends->server, text), long(message(n).size()));
+          ASSERT_TRUE(text == message(n)) << n;
+        }
+        expect_series(stack, ends->server, ends->client, 5);
+      }
+      auto anew = connect_ends(stack, changed ? IpFamily::kV4 : IpFamily::kV6);
+      ASSERT_TRUE(anew);
+      expect_series(stack, anew->client, anew->server, 5);
+      if (HasFailure()) return;
+    }
+    expect_refused_in_place(stack, huge, "each socket has room for");
+    expect_refused_in_place(stack, listed,
+                            "'extra' is new, and struct list_head has to be initialised");
+    for (auto& flow : flows) {
+      flow->stop();
+      EXPECT_TRUE(flow->wait(stack.now() + 120s));
+      const FlowReport report = flow->report();
+      EXPECT_EQ(report.state, FlowState::kDone) << report.error;
+      EXPECT_EQ(report.bytes_verified, report.bytes_sent);
+      ASSERT_TRUE(report.tcp);
+      EXPECT_GT(report.tcp->retransmits, 0u);
+    }
+    flows.clear();
+    v4.reset();
+    v6.reset();
     expect_all_gone(stack);
     expect_unloads(stack, "telex");
   });

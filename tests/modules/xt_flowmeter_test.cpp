@@ -399,6 +399,16 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
       {{"xt_flowmeter.c", "flow->packets++;", "flow->packets += 1000;"},
        {"xt_flowmeter.c", "return (rate > info->rate) ^", "return true ^"},
        {"xt_flowmeter.c", "max_flows __read_mostly = 4096", "max_flows __read_mostly = 5000"}});
+  // The work that is pending has another place.
+  const auto rearranged = edited(
+      "xt_flowmeter",
+      {{"xt_flowmeter.c", "flow->packets++;", "flow->packets += 1000;"},
+       {"xt_flowmeter.c", "return (rate > info->rate) ^", "return true ^"},
+       {"xt_flowmeter.c", "max_flows __read_mostly = 4096", "max_flows __read_mostly = 5000"},
+       {"xt_flowmeter.c", "\tunsigned int count;", "\tu64 extra[2];\n\tunsigned int count;"}});
+  const auto in_front =
+      edited("xt_flowmeter", {{"xt_flowmeter.c", "\tspinlock_t lock; /* of changes",
+                               "\tu64 extra[2];\n\tspinlock_t lock; /* of changes"}});
   const auto larger =
       edited("xt_flowmeter", {{"xt_flowmeter.c", "u64 packets;\n\tu64 bytes;\n\tu64 rate;",
                                "u64 bytes;\n\tu64 packets;\n\tu64 rate;"}});
@@ -419,7 +429,12 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
         std::uint64_t packets = 0, dropped = 0;
         for (int round = 1; round <= 10; ++round) {
           const bool changed = round % 2 != 0;
-          expect_renewed(stack, changed ? other : plain);
+          if (round % 4 == 3) {
+            expect_rearranged(stack, rearranged,
+                              "struct flowmeter_net: 3 namespaces rearranged in place");
+          } else {
+            expect_renewed(stack, changed ? other : plain);
+          }
           for (int i = 0; i < 5; ++i) traffic.send(100);
           stack.sleep_for(10ms);
           packets += changed ? 5'000 : 5;
@@ -435,6 +450,8 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
           if (HasFailure()) return;
         }
         expect_refused_in_place(stack, larger, "struct flowmeter_flow: 'packets' is at byte");
+        // A pointer to the table and one to what it is in are the same.
+        expect_refused_in_place(stack, in_front, "'flows' has the address of the whole");
         // A netns that comes after a swap gets its hooks from the new code.
         expect_renewed(stack, other);
         ASSERT_TRUE(stack.netns_add("later"));

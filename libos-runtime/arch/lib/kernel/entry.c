@@ -97,6 +97,7 @@ const struct libos_entry libos_entry = {
 	.module_renew = libos_module_renew,
 	.module_reset = libos_module_reset,
 	.module_ledger = libos_module_ledger,
+	.module_objects = libos_module_objects,
 	.module_died = libos_module_died,
 	.module_inside = libos_module_inside,
 	.stacks = libos_stacks,

@@ -70,6 +70,7 @@ int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep
 int libos_module_renew(const struct libos_plugin *plugin, const struct libos_renewal *renewal);
 int libos_module_reset(const char *name, struct libos_reset *reset);
 int libos_module_ledger(const char *name, libos_ledger_visit visit, void *cookie);
+int libos_module_objects(const char *name, libos_objects_visit visit, void *cookie);
 void libos_module_died(const char *name);
 void libos_module_inside(const char *name,
 			 void (*visit)(void *cookie, const struct libos_inside *task),

@@ -134,6 +134,18 @@ void libos_ledger_renew(struct module *mod, unsigned long bias, u32 build)
 		ledger->incomplete = true;
 }
 
+/* After a swap that has moved members of objects: some are keys. */
+void libos_ledger_rehash(const struct module *mod)
+{
+	const struct ledger *ledger = libos_ledger_of(mod);
+	struct ledger_record *record;
+
+	list_for_each_entry(record, &ledger->records, node) {
+		hash_del(&record->hash);
+		hash_add(records, &record->hash, ledger_key(record));
+	}
+}
+
 void libos_ledger_close(struct ledger *ledger)
 {
 	struct ledger_record *record, *next_record;
@@ -149,6 +161,7 @@ void libos_ledger_close(struct ledger *ledger)
 	list_for_each_entry_safe(code, next_code, &ledger->codes, node)
 		kfree(code);
 	list_del(&ledger->node);
+	libos_objects_close(ledger->mod);
 	kfree(ledger);
 }
 
@@ -411,13 +424,18 @@ void *libos_ledger_before(const struct ledger_frame *frame, unsigned long caller
 	const struct ledger_call *call = &calls[frame->index];
 	void *function = libos_ledger_functions[frame->index];
 	struct ledger_place *place;
+	struct ledger *ledger;
 
 	if (call->op == OP_GIVE) {
 		give(call->class, value(frame, call->key), value(frame, call->more), call->more == NO);
+		if (libos_ledger_kinds[call->class].flags & LEDGER_SIZES)
+			libos_objects_unregistered((void *)frame->args[0]);
 	} else if (call->op == OP_ARM) {
 		place = find_place(caller, call);
 		if (place)
 			add_record(place, value(frame, call->key), 0, 0);
+	} else if (libos_ledger_kinds[call->class].flags & LEDGER_SIZES && find_code(caller, &ledger)) {
+		libos_objects_registering(ledger->mod, call->class, (void *)frame->args[0]);
 	}
 	if (unlikely(!function)) {
 		function = libos_ledger_function(call->name);
@@ -431,8 +449,11 @@ void libos_ledger_after(const struct ledger_frame *frame, unsigned long caller)
 	const struct ledger_call *call = &calls[frame->index];
 	struct ledger_place *place;
 
-	if (!is_done(call->done, frame->result))
+	if (!is_done(call->done, frame->result)) {
+		if (libos_ledger_kinds[call->class].flags & LEDGER_SIZES)
+			libos_objects_unregistered((void *)frame->args[0]);
 		return;
+	}
 	place = find_place(caller, call);
 	if (place)
 		add_record(place, value(frame, call->key), value(frame, call->more),

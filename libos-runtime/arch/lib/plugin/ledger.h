@@ -162,6 +162,7 @@ static inline unsigned long ledger_more(const struct ledger_record *record)
 int libos_ledger_open(struct module *mod, unsigned long bias, u32 build);
 void libos_ledger_renew(struct module *mod, unsigned long bias, u32 build);
 struct ledger *libos_ledger_of(const struct module *mod);
+void libos_ledger_rehash(const struct module *mod);
 void libos_ledger_close(struct ledger *ledger);
 void libos_ledger_drop(struct ledger_record *record);
 struct ledger_record *libos_ledger_put_back(const struct ledger_record *copy);
@@ -192,6 +193,7 @@ struct ledger_kind {
 #define LEDGER_COUNTED 4 /* several with one key */
 #define LEDGER_BLOCK 8 /* is nothing but memory */
 #define LEDGER_NO_CODE 16 /* has no pointer to the module's code */
+#define LEDGER_SIZES 32 /* its table says how large the module's objects are, see objects.c */
 
 extern const struct ledger_kind libos_ledger_kinds[LEDGER_CLASSES];
 bool libos_ledger_there(const struct ledger_record *record);

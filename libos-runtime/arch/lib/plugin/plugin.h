@@ -34,6 +34,11 @@ void libos_for_each_socket(void (*visit)(struct sock *sk, void *arg), void *arg)
 /* renew.c */
 int libos_count_inside(const struct module *mod, bool interrupt, char *who, size_t len);
 
+/* objects.c */
+void libos_objects_registering(struct module *mod, u8 class, void *ops);
+void libos_objects_unregistered(const void *ops);
+void libos_objects_close(const struct module *mod);
+
 /* swap.c */
 void libos_retired_name(char *to, const char *name, unsigned int generation);
 int libos_module_rename(struct module *mod, const char *name);

@@ -121,6 +121,7 @@ static int renew(struct module *mod, const struct libos_plugin *plugin, struct l
 	old_symbols = mod->core_kallsyms;
 	mod->core_kallsyms = symbols;
 	take_over(mod, info->mod, info);
+	libos_ledger_rehash(mod);
 	libos_ledger_renew(mod, plugin->load_bias, plugin->build);
 	synchronize_rcu();
 	libos_symbols_drop(&old_symbols);

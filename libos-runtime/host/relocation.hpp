@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Relocation: pointers to what has moved. As Sweep, it is conservative: 64 bits that look like an address in one of
+// the ranges are taken for a pointer. Those that are stored inverted, as the ledger stores its keys, are found too.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace lkm {
+
+class Relocation {
+ public:
+  struct Range {
+    std::uintptr_t from = 0;
+    std::size_t size = 0;
+    std::intptr_t distance = 0;  ///< that it has moved by
+  };
+
+  /// Ranges must not overlap.
+  explicit Relocation(std::vector<Range> ranges);
+
+  /// Corrects the aligned words in [low, high). No word may be gone over twice.
+  void over(std::byte* low, const std::byte* high);
+
+  [[nodiscard]] bool empty() const { return ranges_.empty(); }
+  [[nodiscard]] std::size_t corrected() const { return corrected_; }
+
+ private:
+  static constexpr unsigned kPageShift = 12;
+
+  [[nodiscard]] const Range* find(std::uintptr_t address) const;
+
+  std::vector<Range> ranges_;  ///< by address
+  std::uintptr_t low_ = 0, size_ = 0;
+  std::vector<bool> pages_;  ///< of [low, low + size): those that a range is in, for few words look like one of these
+  std::size_t corrected_ = 0;
+};
+
+}  // namespace lkm

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Objects that take another structure's form, in memory of the test's own. With live ones: the
+// tests "…IsRenewed…" and Telex.KeepsItsSocketsWhenTheirStructureChanges of tests/modules.
+#include "libos-runtime/host/reshape.hpp"
+
+#include <array>
+#include <cstring>
+
+#include "tests/host/compiled_layouts.hpp"
+
+namespace lkm {
+namespace {
+
+constexpr const char* kList = "struct list_head { struct list_head *next, *prev; };\n";
+
+class AForm : public CompiledLayouts {
+ protected:
+  /// Of struct s of both sources, after a kernel's struct list_head.
+  Result<Form> form(const std::string& before, const std::string& after) {
+    const auto types = [&](const std::string& source) {
+      return layouts("#include <kernel.h>\n" + source + " struct s object;", "", kList);
+    };
+    return make_form("struct s", types(before), types(after), {"struct s"});
+  }
+  std::string refusal(const std::string& before, const std::string& after) {
+    const auto made = form(before, after);
+    return made ? "none" : made.error().what();
+  }
+};
+
+TEST_F(AForm, CarriesMembersToTheirPlacesAndZeroesNewOnes) {
+  struct Before {
+    int a;
+    unsigned char b;
+    unsigned low : 3, high : 13;
+    short gone;
+    char* text;
+  };
+  struct After {
+    char* text;
+    long fresh;
+    unsigned high : 13, low : 3;
+    unsigned char b;
+    int a;
+  };
+  const auto made = form(
+      "struct s { int a; unsigned char b; unsigned low : 3, high : 13; short gone; char *text; };",
+      "struct s { char *text; long fresh; unsigned high : 13, low : 3; unsigned char b; int a; };");
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_EQ(made->from_bytes, sizeof(Before));
+  EXPECT_EQ(made->to_bytes, sizeof(After));
+  alignas(8) std::array<std::byte, 64> object{};
+  object.fill(std::byte{0xee});
+  char text[] = "text";
+  Before before{.a = -5, .b = 200, .low = 5, .high = 8000, .gone = 7, .text = text};
+  std::memcpy(object.data(), &before, sizeof(before));
+  made->apply(object.data());
+  After after{};
+  std::memcpy(&after, object.data(), sizeof(after));
+  EXPECT_EQ(after.a, -5);
+  EXPECT_EQ(after.b, 200);
+  EXPECT_EQ(after.low, 5u);
+  EXPECT_EQ(after.high, 8000u);
+  EXPECT_EQ(after.text, text);
+  EXPECT_EQ(after.fresh, 0);
+  EXPECT_EQ(object[sizeof(after)], std::byte{0xee}) << "what lies behind is not its own";
+  EXPECT_EQ(fmt::format("{}", fmt::join(made->remarks, "; ")),
+            "struct s: 'fresh' is new, and zero; struct s: 'gone' is gone, with its value");
+}
+
+TEST_F(AForm, ConvertsIntegersWithTheirSignAndKeepsWhatTwoArraysShare) {
+  const auto made = form("struct s { int below; unsigned above; short few[2]; };",
+                         "struct s { long below; unsigned short above; short few[4]; };");
+  ASSERT_TRUE(made) << made.error().message();
+  struct After {
+    long below;
+    unsigned short above;
+    short few[4];
+  };
+  alignas(8) std::array<std::byte, 64> object{};
+  const struct {
+    int below;
+    unsigned above;
+    short few[2];
+  } before{-3, 70'000, {1, -2}};
+  std::memcpy(object.data(), &before, sizeof(before));
+  made->apply(object.data());
+  After after{};
+  std::memcpy(&after, object.data(), sizeof(after));
+  EXPECT_EQ(after.below, -3);
+  EXPECT_EQ(after.above, 70'000 % 65536);
+  EXPECT_EQ(after.few[0], 1);
+  EXPECT_EQ(after.few[1], -2);
+  EXPECT_EQ(after.few[2], 0);
+  EXPECT_EQ(made->remarks.size(), 3u);
+}
+
+TEST_F(AForm, NamesWhatCannotBe) {
+  EXPECT_EQ(refusal("struct s { int a; };", "struct s { int a; struct list_head queue; };"),
+            "struct s: 'queue' is new, and struct list_head has to be initialised");
+  EXPECT_EQ(refusal("struct s { int a; struct list_head queue; };", "struct s { int a; };"),
+            "struct s: 'queue' is gone, and others may point to struct list_head");
+  EXPECT_EQ(refusal("struct s { int *a; };", "struct s { long a; };"),
+            "struct s: 'a' is long int, was int *");
+  EXPECT_EQ(refusal("struct s { struct list_head queue; };",
+                    "struct s { long n; struct list_head queue; };"),
+            "struct s: 'queue' has the address of the whole, and must stay in front");
+  EXPECT_EQ(refusal("struct s { int *a; };", "struct s { long n; int *a; };"), "none");
+}
+
+TEST_F(AForm, TellsWhichMembersMove) {
+  const auto made =
+      form("struct s { long first; struct list_head queue; long last; };",
+           "struct s { long first; long fresh[2]; struct list_head queue; long last; };");
+  ASSERT_TRUE(made) << made.error().message();
+  const auto moves = made->moves(nullptr);
+  ASSERT_EQ(moves.size(), 2u);
+  EXPECT_EQ(moves[0].from, 8u);
+  EXPECT_EQ(moves[0].size, 16u);
+  EXPECT_EQ(moves[0].distance, 16);
+}
+
+/// Sixteen words of which some point into others.
+struct Memory {
+  alignas(8) std::array<std::uintptr_t, 16> words{};
+
+  [[nodiscard]] std::uintptr_t address(std::size_t word) const {
+    return reinterpret_cast<std::uintptr_t>(&words[word]);
+  }
+  std::size_t relocate(std::size_t word, std::size_t n, std::intptr_t by) {
+    Relocation relocation(
+        {{.from = address(word), .size = n * sizeof(std::uintptr_t), .distance = by}});
+    auto* bytes = reinterpret_cast<std::byte*>(words.data());
+    relocation.over(bytes, bytes + sizeof(words));
+    return relocation.corrected();
+  }
+};
+
+TEST(ARelocation, CorrectsPointersToTheBeginAndTheMiddleTaggedAndInverted) {
+  Memory memory;
+  memory.words = {memory.address(4), memory.address(5) + 3, memory.address(4) | 1,
+                  ~memory.address(5)};
+  EXPECT_EQ(memory.relocate(4, 2, 24), 4u);
+  EXPECT_EQ(memory.words[0], memory.address(7));
+  EXPECT_EQ(memory.words[1], memory.address(8) + 3);
+  EXPECT_EQ(memory.words[2], memory.address(7) | 1);
+  EXPECT_EQ(memory.words[3], ~memory.address(8));
+}
+
+TEST(ARelocation, LeavesAllOthers) {
+  Memory memory;
+  memory.words = {memory.address(3) + 7, memory.address(6), 4, ~std::uintptr_t(4), 0};
+  const auto before = memory.words;
+  EXPECT_EQ(memory.relocate(4, 2, -16), 0u);
+  EXPECT_EQ(memory.words, before);
+}
+
+}  // namespace
+}  // namespace lkm
