@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "bench/parts.hpp"
+#include "toolkit/base/file.hpp"
 #include "toolkit/base/temp_dir.hpp"
 #include "toolkit/build/module_build.hpp"
 
@@ -19,15 +20,18 @@ inline double milliseconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
-/// A copy of modules/aimd that is edited and built again and again.
+/// A copy of a module of modules/, aimd if no other is named, that is edited and built again and
+/// again.
 class EditedModule {
  public:
-  static Result<EditedModule> make(const Options& options, bool fast = false) {
+  static Result<EditedModule> make(const Options& options, bool fast = false,
+                                   const std::string& name = "aimd") {
     LKM_TRY(TempDir folder, TempDir::make("lkm-bench-"));
-    const std::filesystem::path sources = folder.path() / "aimd";
+    const std::filesystem::path sources = folder.path() / name;
     std::error_code error;
-    std::filesystem::copy(options.source / "modules" / "aimd", sources, std::filesystem::copy_options::recursive, error);
-    if (error) return fail(error.value(), "copy modules/aimd to '{}'", sources.string());
+    std::filesystem::copy(options.source / "modules" / name, sources,
+                          std::filesystem::copy_options::recursive, error);
+    if (error) return fail(error.value(), "copy modules/{} to '{}'", name, sources.string());
     LKM_TRY(ModuleBuild build, ModuleBuild::open({.folder = sources,
                                                   .kernel = options.image,
                                                   .work = folder.path() / "work",
@@ -35,10 +39,17 @@ class EditedModule {
                                                   .linker = options.source / "Kbuild" / "plugin",
                                                   .compile_commands = false,
                                                   .fast = fast}));
-    return EditedModule(std::move(folder), std::move(build));
+    return EditedModule(std::move(folder), sources, std::move(build));
   }
 
-  /// Saves the source with a difference that reaches the object file.
+  /// Writes something else in the place of a text that a file has once.
+  Result<void> replace(const std::string& file, const std::string& from, const std::string& to) {
+    LKM_TRY(std::string text, read_file(sources_ / file));
+    const auto at = text.find(from);
+    if (at == text.npos) return fail(EINVAL, "'{}' has no '{}'", (sources_ / file).string(), from);
+    return replace_file(sources_ / file, text.replace(at, from.size(), to));
+  }
+  /// Saves aimd.c with a difference that reaches the object file.
   Result<void> save() {
     std::ofstream file(source(), std::ios::app);
     file << fmt::format("MODULE_INFO(bench_edit, \"{}\");\n", ++edits_);
@@ -63,14 +74,15 @@ class EditedModule {
     return {};
   }
   [[nodiscard]] bool fast() const { return built_.fast; }
-  [[nodiscard]] std::filesystem::path sources() const { return folder_.path() / "aimd"; }
+  [[nodiscard]] const std::filesystem::path& sources() const { return sources_; }
 
  private:
-  EditedModule(TempDir folder, ModuleBuild build)
-      : folder_(std::move(folder)), build_(std::move(build)) {}
-  [[nodiscard]] std::filesystem::path source() const { return sources() / "aimd.c"; }
+  EditedModule(TempDir folder, std::filesystem::path sources, ModuleBuild build)
+      : folder_(std::move(folder)), sources_(std::move(sources)), build_(std::move(build)) {}
+  [[nodiscard]] std::filesystem::path source() const { return sources_ / "aimd.c"; }
 
   TempDir folder_;
+  std::filesystem::path sources_;
   ModuleBuild build_;
   BuildResult built_;
   unsigned edits_ = 0;

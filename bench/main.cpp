@@ -23,7 +23,8 @@ constexpr const char* kHelp =
     "\n"
     "  --image DIR    the library kernel, as Kbuild/kernel prints it\n"
     "  --source DIR   top of the source tree\n"
-    "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, growth,\n"
+    "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, reshape, "
+    "growth,\n"
     "                 ledger, rebuild, programs, lab-10, lab-100, lab-1000, lab-flows\n"
     "  --rounds N     of each measurement; the median counts (default 7)\n"
     "  --cpu N        bind to this CPU (default: the first allowed one)\n"
@@ -37,14 +38,14 @@ struct Part {
   bool repeat;  // a round is a process
 };
 
-constexpr Part kParts[] = {{"boot", boot_part, true},        {"idle", idle_part, false},
-                           {"fibers", fibers_part, false},   {"threads", threads_part, false},
-                           {"modules", modules_part, false}, {"swaps", swaps_part, false},
-                           {"growth", growth_part, false},   {"ledger", ledger_part, false},
-                           {"rebuild", rebuild_part, false},
-                           {"programs", programs_part, false},
-                           {"lab-10", lab_10_part, true},    {"lab-100", lab_100_part, true},
-                           {"lab-1000", lab_1000_part, true}, {"lab-flows", lab_flows_part, true}};
+constexpr Part kParts[] = {{"boot", boot_part, true},          {"idle", idle_part, false},
+                           {"fibers", fibers_part, false},     {"threads", threads_part, false},
+                           {"modules", modules_part, false},   {"swaps", swaps_part, false},
+                           {"reshape", reshape_part, false},   {"growth", growth_part, false},
+                           {"ledger", ledger_part, false},     {"rebuild", rebuild_part, false},
+                           {"programs", programs_part, false}, {"lab-10", lab_10_part, true},
+                           {"lab-100", lab_100_part, true},    {"lab-1000", lab_1000_part, true},
+                           {"lab-flows", lab_flows_part, true}};
 
 Result<void> bind_to(int cpu) {
   cpu_set_t set;

@@ -27,6 +27,7 @@ Result<Rows> fibers_part(const Options& options);   ///< ends are fibers, agains
 Result<Rows> threads_part(const Options& options);  ///< embedded mode, against the same
 Result<Rows> modules_part(const Options& options);  ///< load and unload
 Result<Rows> swaps_part(const Options& options);    ///< swaps under live flows
+Result<Rows> reshape_part(const Options& options);  ///< swaps that change the structure of live sockets
 Result<Rows> growth_part(const Options& options);   ///< what is left of ten thousand swaps; takes minutes
 Result<Rows> ledger_part(const Options& options);   ///< the cost of the ledger, under traffic
 Result<Rows> rebuild_part(const Options& options);  ///< from a saved source to the swapped module

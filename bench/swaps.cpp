@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// What a swap costs those who are connected: the pause, what others see of it, and what is left of ten thousand.
+// What a swap costs those who are connected: the pause, what others see of it, and what is left of
+// ten thousand.
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,9 +12,11 @@
 
 #include "bench/edited_module.hpp"
 #include "bench/parts.hpp"
+#include "modules/telex/telex_user.h"
 #include "toolkit/base/file.hpp"
 #include "toolkit/flow/flow.hpp"
 #include "toolkit/net/links.hpp"
+#include "toolkit/net/stack_fd.hpp"
 
 namespace lkm::bench {
 namespace {
@@ -84,8 +87,8 @@ Result<double> finish(Stack& stack, const FlowList& flows) {
   return longest;
 }
 
-/// A thousand swaps of each kind under flows on the module, beside flows on cubic over another link: requests of
-/// 64 bytes, whose round trips take 2 ms and what the stack's pauses add.
+/// A thousand swaps of each kind under flows on the module, beside flows on cubic over another
+/// link: requests of 64 bytes, whose round trips take 2 ms and what the stack's pauses add.
 Result<Rows> swap_under(Stack& stack, Generations& builds, std::size_t flows, StatePolicy policy) {
   Links links(stack);
   const std::string tag = fmt::format("{}{}", flows, policy == StatePolicy::kKeep ? "k" : "r");
@@ -122,7 +125,8 @@ Result<Rows> swap_under(Stack& stack, Generations& builds, std::size_t flows, St
               return fail(EIO, "a swap moved {} sockets of {}", report.established, 2 * flows);
             }
             blackouts.push_back(milliseconds(report.blackout));
-            if (!in_place) transfers.push_back(milliseconds(report.transfer) * 1000 / report.sockets);
+            if (!in_place)
+              transfers.push_back(milliseconds(report.transfer) * 1000 / report.sockets);
             return {};
           }));
   LKM_CHECK(finish(stack, subjects));
@@ -156,7 +160,8 @@ Result<Footprint> footprint() {
   LKM_TRY(const std::string statm, read_file("/proc/self/statm"));
   LKM_TRY(const std::string maps, read_file("/proc/self/maps"));
   Footprint now;
-  now.resident_mib = double(std::stoull(statm.substr(statm.find(' ')))) * double(::getpagesize()) / (1 << 20);
+  now.resident_mib =
+      double(std::stoull(statm.substr(statm.find(' ')))) * double(::getpagesize()) / (1 << 20);
   now.mappings = std::size_t(std::ranges::count(maps, '\n'));
   now.descriptors = std::size_t(std::distance(fs::directory_iterator("/proc/self/fd"), {}));
   return now;
@@ -209,6 +214,45 @@ Result<Rows> swaps_part(const Options& options) {
         rows.insert(rows.end(), these.begin(), these.end());
       }
     }
+    return rows;
+  });
+}
+
+Result<Rows> reshape_part(const Options& options) {
+  constexpr std::size_t kReshapes = 50;
+  LKM_TRY(EditedModule telex, EditedModule::make(options, false, "telex"));
+  LKM_TRY(const fs::path plain, telex.build());
+  LKM_CHECK(telex.replace("telex.h", "\tu32\tsnd_una;", "\tu64\textra;\n\tu32\tsnd_una;"));
+  LKM_TRY(const fs::path larger, telex.build());
+  return with_stack(options, [&](Stack& stack) -> Result<Rows> {
+    LKM_CHECK(stack.load(plain));
+    Links links(stack);
+    const LinkSpec path{.a = "one", .b = "two", .rate = 100'000'000, .delay = 1ms};
+    LKM_CHECK(links.add(path));
+    LKM_TRY(const FlowList flows,
+            start(stack, 4,
+                  {.route = {.client = path.a, .server = path.b, .transport = Transport::kTelex}}));
+    Rows rows;
+    std::vector<StackFd> sockets;
+    for (const std::size_t count : {10, 1000}) {
+      while (sockets.size() < count) {
+        LKM_TRY(StackFd socket, socket_in(stack, path.a, AF_INET, SOCK_SEQPACKET, IPPROTO_TELEX));
+        sockets.push_back(std::move(socket));
+      }
+      std::vector<double> blackouts;
+      for (std::size_t i = 0; i < kReshapes; ++i) {
+        stack.sleep_for(10ms);
+        LKM_TRY(const SwapReport report, stack.swap(i % 2 == 0 ? larger : plain));
+        if (report.method != SwapMethod::kRenewed || report.state_remarks.empty()) {
+          return fail(EIO, "a swap went another way: {}", report.not_in_place);
+        }
+        blackouts.push_back(milliseconds(report.blackout));
+      }
+      const std::string what = fmt::format("blackout of a swap that rearranges {} sockets", count);
+      rows.push_back({.name = what + ", median", .unit = "ms", .ours = median(blackouts)});
+      rows.push_back({.name = "the same, longest", .unit = "ms", .ours = quantile(blackouts, 1)});
+    }
+    LKM_CHECK(finish(stack, flows));
     return rows;
   });
 }

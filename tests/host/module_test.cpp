@@ -153,6 +153,22 @@ TEST_F(AModule, IsUnloadedAfterThoseThatDependOnIt) {
   });
 }
 
+TEST_F(AModule, GoesWhileAProcFileOfItsIsOpen) {
+  const auto ticker = plugin("ticker", 1);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(ticker));
+    const long file = stack.syscall(SYS_open, "/proc/ticker", O_RDONLY, 0);
+    ASSERT_GE(file, 0);
+    char byte = 0;
+    EXPECT_EQ(stack.syscall(SYS_read, file, &byte, 1), 1);
+    const auto unloaded = stack.unload("ticker");
+    ASSERT_TRUE(unloaded) << unloaded.error().message();
+    EXPECT_EQ(stack.syscall(SYS_read, file, &byte, 1), -EIO);
+    EXPECT_EQ(stack.syscall(SYS_close, file), 0);
+    expect_serves(stack);
+  });
+}
+
 TEST_F(AModule, LoadsAndGoesManyTimesWithoutTrace) {
   run([](Stack& stack) {
     const auto maps = [] { return std::ranges::count(read_file("/proc/self/maps").value(), '\n'); };

@@ -2,6 +2,7 @@
 //
 // Modules of the kernel itself, built from copies of their sources that the test edits, and renewed
 // under traffic.
+#include <linux/dccp.h>
 #include <linux/gen_stats.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
@@ -9,6 +10,7 @@
 #include <cstring>
 
 #include "tests/modules/module_test.hpp"
+#include "tests/protocols/stack_test.hpp"
 #include "toolkit/flow/flow.hpp"
 #include "toolkit/net/links.hpp"
 #include "toolkit/net/rtnl.hpp"
@@ -125,6 +127,54 @@ TEST_F(InTree, BbrIsRenewedUnderAFlow) {
     }
     finish(stack, *flow);
     expect_unloads(stack, "tcp_bbr");
+  });
+}
+
+// The kernel's own transport protocol, under a connection: its sockets, a listener, the data of
+// each netns.
+TEST_F(InTree, DccpIsRenewedUnderAConnection) {
+  const std::string file = "net/dccp/ipv4.c", module = "dccp_ipv4";
+  const auto plain = in_tree(file, {}, module);
+  const auto other = in_tree(file,
+                             {{"ipv4.c", "if (sk->sk_state == DCCP_OPEN) { /* Fast path */",
+                               "if (sk->sk_state == DCCP_OPEN) {\n\t\tsk->sk_mark++;"}},
+                             module);
+  const auto larger =
+      in_tree(file,
+              {{"ipv4.c", "if (sk->sk_state == DCCP_OPEN) { /* Fast path */",
+                "if (sk->sk_state == DCCP_OPEN) {\n\t\tsk->sk_mark++;"},
+               {"ipv4.c", "struct dccp_v4_pernet {", "struct dccp_v4_pernet {\n\tu64 extra;"}},
+              module);
+  boot([&](Stack& stack) {
+    const auto loaded = stack.load(plain);
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    const auto connect = [&] {
+      return connect_sockets(stack, "127.0.0.1", SOCK_DCCP, IPPROTO_DCCP, [](StackFd& socket) {
+        constexpr int kSolDccp = 269;  // SOL_DCCP of linux/socket.h, which uapi does not have
+        succeeds(socket.set_option(kSolDccp, DCCP_SOCKOPT_SERVICE, htonl(42)), "service code");
+      });
+    };
+    auto pair = connect();
+    ASSERT_TRUE(pair);
+    std::uint32_t marked = 0;
+    for (int round = 0; round < 6; ++round) {
+      expect_delivers(pair->client, pair->server, "a datagram");
+      expect_delivers(pair->server, pair->client, "and its answer");
+      std::uint32_t mark = 0;
+      socklen_t length = sizeof mark;
+      ASSERT_EQ(pair->server.call(SYS_getsockopt, SOL_SOCKET, SO_MARK, &mark, &length), 0);
+      EXPECT_EQ(mark > marked, round % 2 != 0) << mark;
+      marked = mark;
+      auto anew = connect();
+      ASSERT_TRUE(anew);
+      expect_delivers(anew->client, anew->server, "of a connection that the present code made");
+      if (round % 4 == 2) {
+        expect_rearranged(stack, larger, "struct dccp_v4_pernet: 'extra' is new, and zero");
+      } else {
+        expect_renewed(stack, round % 2 == 0 ? other : plain);
+      }
+      if (HasFailure()) return;
+    }
   });
 }
 

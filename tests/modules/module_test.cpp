@@ -109,16 +109,19 @@ std::string ModuleTest::edited(const std::string& module, const std::vector<Edit
   return build_edited(module, std::move(files), edits);
 }
 
-std::string ModuleTest::in_tree(const std::string& file, const std::vector<Edit>& edits) {
+std::string ModuleTest::in_tree(const std::string& file, const std::vector<Edit>& edits,
+                                const std::string& module) {
   const char* image = std::getenv("LKM_RUN_IMAGE");
   if (image == nullptr) return {};
   const auto text = read_file(fs::path(image) / "src" / file);
   EXPECT_TRUE(text) << text.error().message();
   if (!text) return {};
-  const fs::path name = fs::path(file).filename();
-  return build_edited(
-      name.stem(),
-      {{name, *text}, {"Kbuild", fmt::format("obj-m := {}.o\n", name.stem().string())}}, edits);
+  const fs::path path(file), name = path.filename();
+  const std::string called = module.empty() ? name.stem().string() : module;
+  std::string kbuild = fmt::format("ccflags-y := -I$(srctree)/{}\nobj-m := {}.o\n",
+                                   path.parent_path().string(), called);
+  if (!module.empty()) kbuild += fmt::format("{}-y := {}.o\n", module, name.stem().string());
+  return build_edited(called, {{name, *text}, {"Kbuild", kbuild}}, edits);
 }
 
 void expect_renewed(Stack& stack, const std::string& plugin) {

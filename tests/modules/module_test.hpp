@@ -40,8 +40,9 @@ class ModuleTest : public ::testing::Test {
   /// has failed.
   static std::string edited(const std::string& module, const std::vector<Edit>& edits);
   /// The same of a module of one file of the kernel that the image was built from:
-  /// "net/sched/sch_fq.c".
-  static std::string in_tree(const std::string& file, const std::vector<Edit>& edits);
+  /// "net/sched/sch_fq.c". `module` if it is called otherwise.
+  static std::string in_tree(const std::string& file, const std::vector<Edit>& edits,
+                             const std::string& module = "");
 };
 
 /// Swaps while all goes on: the module must be renewed in place, and its old builds must not pile

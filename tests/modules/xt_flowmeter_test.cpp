@@ -3,8 +3,6 @@
 // The meter of modules/xt_flowmeter, as a hook and as a match in a rule of the table "filter".
 #include <netinet/in.h>
 #include <sys/socket.h>
-// After <netinet/in.h>, which shares names with it.
-#include <linux/netfilter_ipv4/ip_tables.h>
 
 #include <algorithm>
 #include <cstring>
@@ -15,6 +13,7 @@
 
 #include "modules/xt_flowmeter/xt_flowmeter_user.h"
 #include "tests/modules/module_test.hpp"
+#include "tests/protocols/filter_table.hpp"
 #include "tests/protocols/stack_test.hpp"
 #include "toolkit/flow/flow.hpp"
 #include "toolkit/net/links.hpp"
@@ -232,100 +231,10 @@ TEST_F(Flowmeter, ForgetsSilentFlowsAndKeepsItsLimit) {
       "max_flows=5 idle_seconds=2");
 }
 
-/// The table "filter" of a netns with one rule in INPUT: -m flowmeter … -j DROP.
-class FilterTable {
- public:
-  FilterTable(Stack& stack, const std::string& netns)
-      : socket_(std::move(socket_in(stack, netns, AF_INET, SOCK_RAW, IPPROTO_RAW).value())) {}
-
-  /// Replaces what is there; the result or -errno.
-  long set(const xt_flowmeter_info* rule) {
-    ipt_getinfo info{};
-    std::strcpy(info.name, "filter");
-    socklen_t length = sizeof info;
-    if (const long got = socket_.call(SYS_getsockopt, SOL_IP, IPT_SO_GET_INFO, &info, &length);
-        got < 0)
-      return got;
-    blob_.assign(sizeof(ipt_replace), '\0');
-    std::uint32_t count = 0;
-    const auto offset = [&] { return std::uint32_t(blob_.size() - sizeof(ipt_replace)); };
-    ipt_replace head{};
-    std::strcpy(head.name, "filter");
-    head.valid_hooks = info.valid_hooks;
-    for (const unsigned hook : {NF_INET_LOCAL_IN, NF_INET_FORWARD, NF_INET_LOCAL_OUT}) {
-      head.hook_entry[hook] = offset();
-      if (hook == NF_INET_LOCAL_IN && rule != nullptr) {
-        add(rule, -NF_DROP - 1);
-        ++count;
-      }
-      head.underflow[hook] = offset();
-      add(nullptr, -NF_ACCEPT - 1);
-      ++count;
-    }
-    add_error();
-    head.num_entries = ++count;
-    head.size = offset();
-    std::vector<xt_counters> old(info.num_entries);
-    head.num_counters = info.num_entries;
-    head.counters = old.data();
-    std::memcpy(blob_.data(), &head, sizeof head);
-    return socket_.call(SYS_setsockopt, SOL_IP, IPT_SO_SET_REPLACE, blob_.data(), blob_.size());
-  }
-
-  /// Packets that the rule has dropped.
-  std::uint64_t dropped() {
-    std::string answer(sizeof(ipt_get_entries) + blob_.size() - sizeof(ipt_replace), '\0');
-    ipt_get_entries head{};
-    std::strcpy(head.name, "filter");
-    head.size = std::uint32_t(blob_.size() - sizeof(ipt_replace));
-    std::memcpy(answer.data(), &head, sizeof head);
-    auto length = static_cast<socklen_t>(answer.size());
-    EXPECT_EQ(socket_.call(SYS_getsockopt, SOL_IP, IPT_SO_GET_ENTRIES, answer.data(), &length), 0);
-    ipt_entry entry;
-    std::memcpy(&entry, answer.data() + sizeof(ipt_get_entries), sizeof entry);
-    return entry.counters.pcnt;
-  }
-
- private:
-  template <typename T>
-  void put(const T& part) {
-    const std::size_t at = blob_.size();
-    blob_.resize(at + XT_ALIGN(sizeof part), '\0');
-    std::memcpy(blob_.data() + at, &part, sizeof part);
-  }
-  void add(const xt_flowmeter_info* rule, int verdict) {
-    const std::size_t match = XT_ALIGN(sizeof(xt_entry_match)) + XT_ALIGN(sizeof *rule);
-    ipt_entry entry{};
-    entry.target_offset = std::uint16_t(sizeof entry + (rule != nullptr ? match : 0));
-    entry.next_offset = std::uint16_t(entry.target_offset + XT_ALIGN(sizeof(xt_standard_target)));
-    put(entry);
-    if (rule != nullptr) {
-      xt_entry_match head{};
-      head.u.user.match_size = std::uint16_t(match);
-      std::strcpy(head.u.user.name, "flowmeter");
-      put(head);
-      put(*rule);
-    }
-    xt_standard_target target{};
-    target.target.u.user.target_size = XT_ALIGN(sizeof target);
-    target.verdict = verdict;
-    put(target);
-  }
-  void add_error() {
-    ipt_entry entry{};
-    entry.target_offset = sizeof entry;
-    entry.next_offset = std::uint16_t(sizeof entry + XT_ALIGN(sizeof(xt_error_target)));
-    put(entry);
-    xt_error_target target{};
-    target.target.u.user.target_size = XT_ALIGN(sizeof target);
-    std::strcpy(target.target.u.user.name, XT_ERROR_TARGET);
-    std::strcpy(target.errorname, XT_ERROR_TARGET);
-    put(target);
-  }
-
-  StackFd socket_;
-  std::string blob_;
-};
+FilterTable::Rule rule_of(const xt_flowmeter_info& info) {
+  return {.match = "flowmeter",
+          .data = std::string(reinterpret_cast<const char*>(&info), sizeof info)};
+}
 
 TEST_F(Flowmeter, ARuleDropsOnlyTheFastFlow) {
   run([](Stack& stack) {
@@ -333,9 +242,9 @@ TEST_F(Flowmeter, ARuleDropsOnlyTheFastFlow) {
     ASSERT_TRUE(tables) << tables.error().message();
     FilterTable filter(stack, "right");
     const xt_flowmeter_info wrong{.rate = 1, .flags = 0x80};
-    EXPECT_EQ(filter.set(&wrong), -EINVAL);
+    EXPECT_EQ(filter.set(rule_of(wrong)), -EINVAL);
     const xt_flowmeter_info above{.rate = 50'000, .flags = 0};
-    ASSERT_EQ(filter.set(&above), 0);
+    ASSERT_EQ(filter.set(rule_of(above)), 0);
 
     Datagrams fast(stack, "10.77.0.1", "10.77.0.2"), slow(stack, "10.77.0.1", "10.77.0.2");
     unsigned fast_sent = 0, slow_sent = 0;
@@ -347,7 +256,7 @@ TEST_F(Flowmeter, ARuleDropsOnlyTheFastFlow) {
     const unsigned fast_got = fast.receive_all();
     EXPECT_EQ(slow.receive_all(), slow_sent);
     // Exactly what is missing was dropped by the rule, and metered all the same.
-    EXPECT_EQ(filter.dropped(), fast_sent - fast_got);
+    EXPECT_EQ(filter.packets(), fast_sent - fast_got);
     EXPECT_EQ(meter(stack, "right").find(fast.source.str(), fast.dest.str())->packets, fast_sent);
     // 1 - (7/8)^n > 1/2 from the sixth slot on: some 70 packets are through, then none.
     EXPECT_GT(fast_got, 50u);
@@ -355,7 +264,7 @@ TEST_F(Flowmeter, ARuleDropsOnlyTheFastFlow) {
 
     // Inverted, it drops the slow one; once the fast one is silent for a while, that too.
     const xt_flowmeter_info below{.rate = 50'000, .flags = XT_FLOWMETER_INVERT};
-    ASSERT_EQ(filter.set(&below), 0);
+    ASSERT_EQ(filter.set(rule_of(below)), 0);
     fast.send(1);
     slow.send(1);
     stack.sleep_for(10s);
@@ -372,11 +281,11 @@ TEST_F(Flowmeter, StaysWhileARuleUsesItAndGoesThen) {
     ASSERT_TRUE(stack.load("iptable_filter"));
     FilterTable filter(stack, "right");
     const xt_flowmeter_info above{.rate = 50'000, .flags = 0};
-    ASSERT_EQ(filter.set(&above), 0);
+    ASSERT_EQ(filter.set(rule_of(above)), 0);
     const auto refused = stack.unload("xt_flowmeter");
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().errno_value(), EBUSY);
-    ASSERT_EQ(filter.set(nullptr), 0);
+    ASSERT_EQ(filter.clear(), 0);
 
     Datagrams traffic(stack, "10.77.0.1", "10.77.0.2");
     traffic.send(100);
@@ -389,7 +298,7 @@ TEST_F(Flowmeter, StaysWhileARuleUsesItAndGoesThen) {
     EXPECT_EQ(traffic.receive_all(), 2u);
     in_netns(stack, "right",
              [&] { EXPECT_FALSE(stack.read_file("/proc/thread-self/net/flowmeter")); });
-    EXPECT_EQ(filter.set(&above), -ENOENT) << "the match is unknown";
+    EXPECT_EQ(filter.set(rule_of(above)), -ENOENT) << "the match is unknown";
   });
 }
 
@@ -420,7 +329,7 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
         ASSERT_TRUE(stack.load("iptable_filter"));
         FilterTable filter(stack, "right");
         const xt_flowmeter_info never{.rate = 1'000'000'000, .flags = 0};
-        ASSERT_EQ(filter.set(&never), 0);
+        ASSERT_EQ(filter.set(rule_of(never)), 0);
         Datagrams traffic(stack, "10.77.0.1", "10.77.0.2");
         // A stream through both hooks, whose rule is the first netns's business.
         FlowSpec spec;
@@ -441,7 +350,7 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
           dropped += changed ? 5 : 0;
           EXPECT_EQ(meter(stack, "right").find(traffic.source.str(), traffic.dest.str())->packets,
                     packets);
-          EXPECT_EQ(filter.dropped(), dropped);
+          EXPECT_EQ(filter.packets(), dropped);
           EXPECT_EQ(traffic.receive_all(), changed ? 0u : 5u);
           EXPECT_EQ(stack.read_file("/sys/module/xt_flowmeter/parameters/max_flows").value(),
                     changed ? "5000\n" : "4096\n");
@@ -464,7 +373,7 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
         const FlowReport report = (*flow)->report();
         EXPECT_EQ(report.state, FlowState::kDone) << report.error;
         EXPECT_EQ(report.bytes_verified, report.bytes_sent);
-        ASSERT_EQ(filter.set(nullptr), 0);
+        ASSERT_EQ(filter.clear(), 0);
         expect_unloads(stack, "xt_flowmeter");
         stack.sleep_for(2s);  // no work is left that would run code which is gone
       },
