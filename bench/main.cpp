@@ -25,7 +25,7 @@ constexpr const char* kHelp =
     "  --source DIR   top of the source tree\n"
     "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, reshape, "
     "growth,\n"
-    "                 ledger, rebuild, programs, lab-10, lab-100, lab-1000, lab-flows\n"
+    "                 ledger, rebuild, programs, embedded, lab-10, lab-100, lab-1000, lab-flows\n"
     "  --rounds N     of each measurement; the median counts (default 7)\n"
     "  --cpu N        bind to this CPU (default: the first allowed one)\n"
     "  --json         one object a line\n"
@@ -43,7 +43,8 @@ constexpr Part kParts[] = {{"boot", boot_part, true},          {"idle", idle_par
                            {"modules", modules_part, false},   {"swaps", swaps_part, false},
                            {"reshape", reshape_part, false},   {"growth", growth_part, false},
                            {"ledger", ledger_part, false},     {"rebuild", rebuild_part, false},
-                           {"programs", programs_part, false}, {"lab-10", lab_10_part, true},
+                           {"programs", programs_part, false}, {"embedded", embedded_part, false},
+                           {"lab-10", lab_10_part, true},
                            {"lab-100", lab_100_part, true},    {"lab-1000", lab_1000_part, true},
                            {"lab-flows", lab_flows_part, true}};
 
@@ -128,6 +129,8 @@ int usage(const std::string& problem) {
 
 int main_(int argc, char** argv) {
   if (argc == 2 && std::string_view(argv[1]) == "--ping-pong") return ping_pong();
+  if (argc == 2 && std::string_view(argv[1]) == "--ping-pong-of-threads") return ping_pong_of_threads();
+  if (argc == 2 && std::string_view(argv[1]) == "--bulk-of-threads") return bulk_of_threads();
   const option kOptions[] = {{"image", required_argument, nullptr, 'i'},
                              {"source", required_argument, nullptr, 's'},
                              {"part", required_argument, nullptr, 'p'},

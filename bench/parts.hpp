@@ -38,6 +38,9 @@ Result<Rows> lab_1000_part(const Options& options);
 Result<Rows> lab_flows_part(const Options& options);
 
 Result<Rows> programs_part(const Options& options);  ///< lkm-run exec, against the same programs on the host
+Result<Rows> embedded_part(const Options& options);  ///< exec --embed
+int ping_pong_of_threads();                         ///< a program that this part runs: microseconds
+int bulk_of_threads();                              ///< another: Gbit/s
 int ping_pong();                                    ///< a program that this part runs
 
 /// A stack of this image with the default options, running `body`.

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstring>
 #include <functional>
 #include <thread>
 
@@ -69,10 +70,10 @@ Result<double> ping_us(const Place& place) {
   return std::strtod(text.c_str(), nullptr);
 }
 
-Result<double> bulk_gbit(const Place& place, int streams) {
-  LKM_TRY(auto server, Child::spawn({.argv = place({"iperf3", "-s", "-1", "-p", "5299"}), .out = Child::Output::kNull}));
-  LKM_TRY(const std::string text, ask(place, {"iperf3", "-c", "127.0.0.1", "-p", "5299", "-t", "2", "-C", kControl,
-                                              "-P", std::to_string(streams), "-J"}));
+Result<double> bulk_gbit(const Place& server_place, const Place& client_place, const std::string& address, int streams) {
+  LKM_TRY(auto server, Child::spawn({.argv = server_place({"iperf3", "-s", "-1", "-p", "5299"}), .out = Child::Output::kNull}));
+  LKM_TRY(const std::string text, ask(client_place, {"iperf3", "-c", address, "-p", "5299", "-t", "2", "-C", kControl,
+                                                     "-P", std::to_string(streams), "-J"}));
   const auto at = text.find("\"sum_received\"");
   if (at == std::string::npos) return fail(EBADMSG, "iperf3 said '{}'", text);
   LKM_TRY(const double bits, number_after(text.substr(at, 400), "\"bits_per_second\":"));
@@ -126,7 +127,7 @@ Result<Rows> programs_part(const Options& options) {
     LKM_TRY(rows.emplace_back(), compare(options, stack, "programs: ping-pong of 1 byte, two processes", "us", ping_us));
     for (const int streams : {1, 8}) {
       LKM_TRY(rows.emplace_back(), compare(options, stack, fmt::format("programs: iperf3, cubic, {} streams", streams), "Gbit/s",
-                                           [&](const Place& place) { return bulk_gbit(place, streams); }));
+                                           [&](const Place& place) { return bulk_gbit(place, place, "127.0.0.1", streams); }));
     }
     for (const bool keep_alive : {true, false}) {
       LKM_TRY(rows.emplace_back(),
@@ -139,6 +140,101 @@ Result<Rows> programs_part(const Options& options) {
   LKM_CHECK(output_of({lkm_run, "down"}));
   LKM_CHECK(measured);
   return rows;
+}
+
+/// Programs with a stack inside, against the same programs on the host's loopback.
+Result<Rows> embedded_part(const Options& options) {
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  const std::string lkm_run = std::filesystem::path(self).parent_path() / "../tools/lkm-run/lkm-run";
+  ::setenv("LKM_RUN_IMAGE", options.image.c_str(), 1);
+  LKM_TRY(const TempDir folder, TempDir::make());
+  const std::string cable = folder.path() / "cable";
+  const auto embedded = [&](const std::string& address) {
+    return Place{{lkm_run, "exec", "--embed", "--cable", cable, "--address", address, "--"}};
+  };
+  const Place inside{{lkm_run, "exec", "--embed", "--"}};
+  const auto number_of = [&](const char* program) {
+    return [&self, program](const Place& place) -> Result<double> {
+      LKM_TRY(const std::string text, output_of(place({self, program})));
+      return std::strtod(text.c_str(), nullptr);
+    };
+  };
+  Rows rows;
+  LKM_TRY(rows.emplace_back(), compare(options, inside, "embedded: ping-pong of 1 byte, two threads", "us",
+                                       number_of("--ping-pong-of-threads")));
+  LKM_TRY(rows.emplace_back(), compare(options, inside, "embedded: bulk, two threads", "Gbit/s", number_of("--bulk-of-threads")));
+  LKM_TRY(rows.emplace_back(),
+          compare(options, inside, "embedded: iperf3, cubic, two processes with a stack each, on a cable", "Gbit/s",
+                  [&](const Place& place) {
+                    const bool ours = !place.front.empty();
+                    return bulk_gbit(ours ? embedded("10.0.0.1/24") : place, ours ? embedded("10.0.0.2/24") : place,
+                                     ours ? "10.0.0.1" : "127.0.0.1", 1);
+                  }));
+  return rows;
+}
+
+namespace {
+
+/// Two connected sockets of the loopback, in one process. Empty when that fails.
+std::pair<UniqueFd, UniqueFd> connected_pair() {
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  auto* const at = reinterpret_cast<sockaddr*>(&address);
+  ::setsockopt(listener.get(), IPPROTO_TCP, TCP_CONGESTION, kControl, std::strlen(kControl));
+  if (::bind(listener.get(), at, size) != 0 || ::listen(listener.get(), 1) != 0 || ::getsockname(listener.get(), at, &size) != 0)
+    return {};
+  UniqueFd one(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ::setsockopt(one.get(), IPPROTO_TCP, TCP_CONGESTION, kControl, std::strlen(kControl));
+  if (::connect(one.get(), at, size) != 0) return {};
+  UniqueFd other(::accept(listener.get(), nullptr, nullptr));
+  const int on = 1;
+  for (const UniqueFd* end : {&one, &other}) ::setsockopt(end->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  return {std::move(one), std::move(other)};
+}
+
+}  // namespace
+
+int ping_pong_of_threads() {
+  auto [one, other] = connected_pair();
+  if (!one || !other) return 1;
+  std::thread echo([&end = other] {
+    char byte = 0;
+    while (::recv(end.get(), &byte, 1, 0) == 1 && ::send(end.get(), &byte, 1, 0) == 1) {
+    }
+  });
+  char byte = 0;
+  bool good = true;
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < kPingRounds && good; ++i) good = ::send(one.get(), &byte, 1, 0) == 1 && ::recv(one.get(), &byte, 1, 0) == 1;
+  const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - begin;
+  ::shutdown(one.get(), SHUT_RDWR);
+  echo.join();
+  fmt::print("{:.3f}\n", spent.count() / kPingRounds);
+  return good ? 0 : 1;
+}
+
+int bulk_of_threads() {
+  constexpr auto kTime = 2s;
+  constexpr std::size_t kBlock = 65536;
+  auto [one, other] = connected_pair();
+  if (!one || !other) return 1;
+  double bytes = 0;
+  std::thread sink([&bytes, &end = other] {
+    std::vector<char> block(kBlock);
+    for (ssize_t got = 0; (got = ::recv(end.get(), block.data(), block.size(), 0)) > 0;) bytes += double(got);
+  });
+  std::vector<char> block(kBlock);
+  const auto begin = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() - begin < kTime && ::send(one.get(), block.data(), block.size(), 0) > 0) {
+  }
+  ::shutdown(one.get(), SHUT_WR);
+  sink.join();
+  const std::chrono::duration<double, std::nano> spent = std::chrono::steady_clock::now() - begin;
+  fmt::print("{:.3f}\n", bytes * 8 / spent.count());
+  return 0;
 }
 
 /// The program of the ping-pong rows: prints microseconds a round trip. 0 or 1.

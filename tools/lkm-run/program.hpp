@@ -17,4 +17,7 @@ namespace lkm::cli {
 /// 127 when there is no such command, 126 when it cannot be executed; errors before that as of the stack.
 Result<int> become_program(const Arguments& arguments, Terminal& terminal, std::vector<std::string> command);
 
+/// Executes the command with a stack of its own inside of it, by preloading (toolkit/embed). As become_program().
+Result<int> embed_in_program(const Arguments& arguments, Terminal& terminal, std::vector<std::string> command);
+
 }  // namespace lkm::cli

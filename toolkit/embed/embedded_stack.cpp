@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "toolkit/embed/embedded_stack.hpp"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include "libos-runtime/host/wire.hpp"
+#include "toolkit/net/rtnl.hpp"
+
+namespace lkm::embed {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kDefaultMemory = std::size_t{256} << 20;
+/// For what was sent before the program ended.
+constexpr auto kFarewell = 500ms;
+
+/// By number, the stack's descriptor and 1; 0: the host's.
+std::array<std::atomic<int>, 1 << 16> g_numbers;
+std::atomic<Stack*> g_stack = nullptr;
+std::atomic<bool> g_forked = false;
+
+std::string setting(const char* name) {
+  const char* const value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+Result<void> connect_cable(Stack& stack) {
+  const std::string cable = setting(kCable);
+  if (cable.empty()) return {};
+  LKM_TRY(auto wire, SocketWire::at(cable));
+  LKM_CHECK(stack.add_device("eth0", std::move(wire), {}));
+  LKM_TRY(Rtnl net, Rtnl::open(stack, ""));
+  if (const std::string text = setting(kAddress); !text.empty()) {
+    LKM_TRY(const IpPrefix address, IpPrefix::parse(text));
+    LKM_CHECK(net.addr_add("eth0", address));
+  }
+  LKM_CHECK(net.link_up("eth0"));
+  if (const std::string text = setting(kGateway); !text.empty()) {
+    LKM_TRY(const IpPrefix gateway, IpPrefix::parse(text));
+    LKM_CHECK(net.route_add({}, gateway));
+  }
+  return {};
+}
+
+Result<Stack*> boot() {
+  const std::filesystem::path image = setting(kImage);
+  Stack::Options options;
+  options.library = image / "libos.so";
+  options.module_path = {image / "modules"};
+  const std::string memory = setting(kMemory);
+  options.memory = memory.empty() ? kDefaultMemory : std::strtoull(memory.c_str(), nullptr, 10);
+  options.console = [](std::string_view) {};
+  LKM_TRY(auto stack, Stack::boot(options));
+  LKM_CHECK(connect_cable(*stack));
+  ::pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
+  return stack.release();  // for as long as the process lives, whose threads may be in it until then
+}
+
+/// The process ends, and with it the network: what it has sent shall have left. A kernel goes on after a program's end.
+[[gnu::destructor]] void say_farewell() {
+  Stack* const stack = g_stack;
+  if (stack == nullptr || g_forked) return;
+  for (std::size_t number = 0; number < g_numbers.size(); ++number) {
+    if (const int descriptor = g_numbers[number].exchange(0); descriptor != 0) stack->syscall(SYS_close, descriptor - 1);
+  }
+  for (const auto end = std::chrono::steady_clock::now() + kFarewell; std::chrono::steady_clock::now() < end;) {
+    const auto about = stack->read_file("/proc/net/sockstat");
+    if (!about || about->find("orphan 0 ") != std::string::npos) return;
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
+}  // namespace
+
+Stack* stack() {
+  static std::once_flag booted;
+  if (g_forked) return nullptr;
+  std::call_once(booted, [] {
+    if (auto up = boot()) {
+      g_stack = *up;
+    } else {
+      std::fprintf(stderr, "lkm-run: no stack in this process: %s\n", up.error().message().c_str());
+    }
+  });
+  return g_stack;
+}
+
+int descriptor_of(int number) {
+  if (number < 0 || std::size_t(number) >= g_numbers.size()) return kHosts;
+  return g_numbers[std::size_t(number)].load(std::memory_order_relaxed) - 1;
+}
+
+void stands_for(int number, int descriptor) {
+  if (number >= 0 && std::size_t(number) < g_numbers.size()) g_numbers[std::size_t(number)] = descriptor + 1;
+}
+
+int give_number(long descriptor, bool close_on_exec, int least) {
+  if (descriptor < 0) return int(result_of(descriptor));
+  int number = int(host_call(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (number >= 0 && (number < least || !close_on_exec)) {
+    const int other = int(host_call(SYS_fcntl, number, close_on_exec ? F_DUPFD_CLOEXEC : F_DUPFD, least));
+    host_call(SYS_close, number);
+    number = other;
+  }
+  if (number >= 0 && std::size_t(number) >= g_numbers.size()) {
+    host_call(SYS_close, number);
+    number = -1;
+    errno = EMFILE;
+  }
+  if (number < 0) {
+    const int error = errno;
+    stack()->syscall(SYS_close, descriptor);
+    errno = error;
+    return -1;
+  }
+  stands_for(number, int(descriptor));
+  return number;
+}
+
+}  // namespace lkm::embed
