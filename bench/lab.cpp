@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //
 // The lab: how fast simulated time passes, against the same dumbbell in ns-3 with ns-3's own TCP.
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+
 #include "bench/parts.hpp"
 #include "toolkit/base/child.hpp"
+#include "toolkit/lab/in_child.hpp"
 #include "toolkit/lab/presets.hpp"
 #include "toolkit/lab/run.hpp"
 
@@ -49,7 +55,67 @@ Result<Rows> dumbbell(const Options& options, std::uint64_t mbit, unsigned flows
   return Rows{time, rate};
 }
 
+/// Time for a packet among so many flows, ns. In a child, which has the same CPU: a process has one stack.
+Result<double> packet_ns(const Options& options, unsigned flows) {
+  constexpr auto kDuration = 10s;
+  LKM_TRY(const auto run, lab::run_in_child(lab::dumbbell({.flows = flows,
+                                                           .rate = 100'000'000,
+                                                           .buffer = {2, lab::Limit::Unit::kBdp},
+                                                           .duration = kDuration}),
+                                            {.image = options.image}));
+  double packets = 0;
+  for (const auto& queue : run.queues) packets += double(queue.samples.back().sent_packets);
+  return double(run.wall.count()) / packets;
+}
+
 }  // namespace
+
+Result<Rows> lab_growth_part(const Options& options) {
+  Rows rows;
+  double first = 0;
+  for (const unsigned flows : {1U, 10U, 100U, 1000U}) {
+    double time = 0;  // the fastest, as of the other rows of the lab
+    for (std::size_t round = 0; round < options.rounds; ++round) {
+      LKM_TRY(const double once, packet_ns(options, flows));
+      time = round == 0 ? once : std::min(time, once);
+    }
+    if (flows == 1) {
+      first = time;
+      continue;
+    }
+    // Ten times as many flows need more of the caches, and lose more packets, which are not counted.
+    const double most = flows <= 10 ? 1.5 : flows <= 100 ? 2 : 3;
+    rows.push_back({.name = fmt::format("lab, a packet of 100 Mbit/s among {} flows", flows),
+                    .unit = "ns",
+                    .ours = time,
+                    .peer = "1 flow",
+                    .theirs = first,
+                    .floor = Floor{Floor::Of::kRatioAtMost, most}});
+  }
+  return rows;
+}
+
+Result<Rows> lab_save_part(const Options& options) {
+  // A compiler, a run and a browser: as on a developer's machine.
+  cpu_set_t every;
+  std::memset(&every, 0xff, sizeof every);
+  if (::sched_setaffinity(0, sizeof every, &every) != 0) return fail(errno, "use all CPUs");
+  const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "tools/lkm-run/lkm-run";
+  auto child = Child::spawn({.argv = {"python3", options.source / "bench/save_to_plot.py", program,
+                                      fmt::format("{}", options.rounds)},
+                             .environment = {{"LKM_RUN_IMAGE", options.image.string()}},
+                             .out = Child::Output::kPipe});
+  if (!child) return Failure(std::move(child).error());
+  LKM_TRY(const auto said, child->read_all());
+  LKM_TRY(const auto status, child->wait());
+  const auto answer = nlohmann::json::parse(said, nullptr, false);
+  if (!status.success() || !answer.is_object()) return fail(EPROTO, "bench/save_to_plot.py said '{}'", said);
+  return Rows{{.name = "lab, from a save to the new plot in the browser (60 s of 50 Mbit/s)",
+               .unit = "ms",
+               .ours = median(answer["save_to_plot_ms"].get<std::vector<double>>()),
+               .peer = {},
+               .floor = Floor{Floor::Of::kOursAtMost, 1500}}};
+}
 
 Result<Rows> lab_10_part(const Options& options) { return dumbbell(options, 10, 1); }
 Result<Rows> lab_100_part(const Options& options) { return dumbbell(options, 100, 1); }

@@ -19,13 +19,14 @@ namespace {
 
 constexpr const char* kHelp =
     "Usage: lkm-bench --image DIR --source DIR [OPTION]...\n"
-    "Measures the library kernel against the host's, in turns and on one CPU (rebuild: on all).\n"
+    "Measures the library kernel against the host's, in turns and on one CPU (rebuild, lab-save: on all).\n"
     "\n"
     "  --image DIR    the library kernel, as Kbuild/kernel prints it\n"
     "  --source DIR   top of the source tree\n"
     "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, reshape, "
     "growth,\n"
-    "                 ledger, rebuild, programs, embedded, lab-10, lab-100, lab-1000, lab-flows\n"
+    "                 ledger, rebuild, programs, embedded, lab-10, lab-100, lab-1000, lab-flows,\n"
+    "                 lab-growth, lab-save\n"
     "  --rounds N     of each measurement; the median counts (default 7)\n"
     "  --cpu N        bind to this CPU (default: the first allowed one)\n"
     "  --json         one object a line\n"
@@ -46,7 +47,8 @@ constexpr Part kParts[] = {{"boot", boot_part, true},          {"idle", idle_par
                            {"programs", programs_part, false}, {"embedded", embedded_part, false},
                            {"lab-10", lab_10_part, true},
                            {"lab-100", lab_100_part, true},    {"lab-1000", lab_1000_part, true},
-                           {"lab-flows", lab_flows_part, true}};
+                           {"lab-flows", lab_flows_part, true}, {"lab-growth", lab_growth_part, false},
+                           {"lab-save", lab_save_part, false}};
 
 Result<void> bind_to(int cpu) {
   cpu_set_t set;

@@ -36,6 +36,8 @@ Result<Rows> lab_10_part(const Options& options);
 Result<Rows> lab_100_part(const Options& options);
 Result<Rows> lab_1000_part(const Options& options);
 Result<Rows> lab_flows_part(const Options& options);
+Result<Rows> lab_growth_part(const Options& options);  ///< time for a packet among 1 to 1000 flows
+Result<Rows> lab_save_part(const Options& options);    ///< from a saved source to the plot in a browser
 
 Result<Rows> programs_part(const Options& options);  ///< lkm-run exec, against the same programs on the host
 Result<Rows> embedded_part(const Options& options);  ///< exec --embed

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """A page in a headless Chromium, by the DevTools protocol over a pipe: browser.py URL [OPTION]...
 
-It fails when the page says anything on its console, throws, or does not come to what it waits for within 30 s."""
+It fails when the page says anything on its console, throws, or does not come to what it waits for within 30 s. (Also a
+module, for bench/save_to_plot.py.)"""
 import argparse
 import base64
 import fcntl
@@ -137,4 +138,5 @@ def main():
         sys.exit("the page said: " + "\n".join(said))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -106,6 +106,14 @@ std::vector<Packet> packets_of(const std::string& capture) {
   return packets;
 }
 
+void for_each_frame(const std::string& capture, const std::function<void(std::string_view)>& each) {
+  std::uint32_t kept = 0;
+  for (std::size_t at = 24; at + 16 <= capture.size(); at += 16 + kept) {
+    std::memcpy(&kept, capture.data() + at + 8, sizeof kept);
+    each(std::string_view(capture).substr(at + 16, kept));
+  }
+}
+
 Scenario ready(const std::string& name) {
   auto scenario = read_scenario(std::filesystem::path(LKM_RUN_SOURCE_DIR) / "examples" / "lab" / (name + ".toml"));
   if (scenario) return *scenario;

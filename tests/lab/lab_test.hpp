@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 
 #include "toolkit/lab/run.hpp"
@@ -35,6 +36,9 @@ struct Packet {
 };
 /// The test fails when the file is no pcap with time stamps in nanoseconds.
 std::vector<Packet> packets_of(const std::string& capture);
+
+/// The kept bytes of each.
+void for_each_frame(const std::string& capture, const std::function<void(std::string_view)>& each);
 
 /// The flow or the queue of that name.
 template <typename Series>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <netinet/in.h>
+
 #include <algorithm>
 
 #include "tests/lab/lab_test.hpp"
@@ -119,6 +121,79 @@ TEST_F(ANetwork, TellsTheTimesOfPacketsThatPassOthers) {
   // 500 packets a second of about 1200 are the thin flow's: they wait for the one on the wire, of 1.2 ms, at most.
   EXPECT_LT(queue.sojourns.quantile(0.40), 1300us);
   EXPECT_GT(queue.sojourns.quantile(0.95), 5ms);  // CoDel's target for the thick one
+}
+
+// Over IPv6 a packet is 20 bytes longer, and all else the same. Nothing is on the wire but the flows: no neighbour is asked
+// for, no router, no group.
+TEST_F(ANetwork, CarriesIpVersionSix) {
+  Scenario scenario = dumbbell({.controls = {"cubic", "reno"}, .rate = 20'000'000, .duration = 20s});
+  for (FlowSpec& flow : scenario.flows) flow.ip = IpFamily::kV6;
+  scenario.flows.push_back({.name = "udp", .kind = FlowKind::kUdp, .from = "s1", .to = "r2", .ip = IpFamily::kV6,
+                            .rate = 500'000});
+  Scenario interrupted = scenario;
+  interrupted.events = {{.at = 5s, .kind = EventSpec::Kind::kLinkDown, .target = "left-right"},
+                        {.at = 6s, .kind = EventSpec::Kind::kLinkUp, .target = "left-right"}};
+  options_.capture = false;
+  const auto later = run_in_child(interrupted, options_);
+  ASSERT_TRUE(later) << later.error().message();
+  const auto& reno = named(later->flows, "reno").samples;
+  EXPECT_EQ(reno[52].bytes_received, reno[59].bytes_received);
+  EXPECT_GT(reno[200].bytes_received - reno[100].bytes_received, 5'000'000u) << "the addresses went with the link";
+
+  options_.capture = true;
+  const RunResult result = run(scenario);
+  const Summary summary = summarise(result);
+  // 1428 of 1514 bytes are data (60 of IPv6 and TCP, 12 of its time stamps), less UDP's part.
+  const double tcp = named(summary.flows, "cubic").goodput + named(summary.flows, "reno").goodput;
+  EXPECT_NEAR(tcp, 20e6 * 1428 / 1514 - 0.53e6, 0.6e6);
+  EXPECT_EQ(named(result.flows, "cubic").samples.back().mss, 1428u);
+  EXPECT_GT(named(summary.flows, "udp").goodput, 0.44e6);
+  const std::string& capture = result.captures.at("left-right");
+  std::size_t packets = 0;
+  for_each_frame(capture, [&](std::string_view frame) {
+    ++packets;
+    ASSERT_GE(frame.size(), 54u);
+    EXPECT_EQ(frame.substr(12, 2), "\x86\xdd");
+    EXPECT_TRUE(frame[20] == IPPROTO_TCP || frame[20] == IPPROTO_UDP) << int(frame[20]);
+  });
+  EXPECT_GT(packets, 20'000u);
+}
+
+TEST_F(ANetwork, IsOfBothVersionsWhereFlowsAre) {
+  Scenario scenario = dumbbell({.controls = {"cubic", "cubic"}, .rate = 20'000'000, .duration = 10s});
+  scenario.flows[1].ip = IpFamily::kV6;
+  const RunResult result = run(scenario);
+  EXPECT_EQ(result.flows[0].samples.back().mss, 1448u);
+  EXPECT_EQ(result.flows[1].samples.back().mss, 1428u);
+  for (const FlowSummary& flow : summarise(result).flows) EXPECT_GT(flow.goodput, 4e6) << flow.name;
+}
+
+// More descriptors than a process of the kernel may have, if nobody says otherwise.
+TEST_F(ANetwork, CarriesAThousandFlows) {
+  const RunResult result = run(dumbbell({.flows = 1000, .rate = 100'000'000, .buffer = {2, Limit::Unit::kBdp}, .duration = 5s}));
+  ASSERT_EQ(result.flows.size(), 1000u);
+  // run() has seen that none has an error. In five seconds, with three packets for each in the queue, not all get a turn.
+  std::uint64_t all = 0;
+  for (const FlowSeries& flow : result.flows) all += flow.samples.back().bytes_received;
+  EXPECT_GT(double(all) * 8 / 5, 80e6);
+  EXPECT_GT(std::ranges::count_if(result.flows, [](const FlowSeries& flow) { return flow.samples.back().connected; }), 950);
+}
+
+TEST_F(ANetwork, IsMeasuredAsFarAsItIsToBe) {
+  Scenario scenario = dumbbell({.rate = 10'000'000, .duration = 2s});
+  scenario.measure = {.tcp = false, .queues = true, .sojourns = false, .variables = false};
+  const auto queues = run_in_child(scenario, options_);
+  ASSERT_TRUE(queues);
+  EXPECT_EQ(queues->flows[0].samples.back().cwnd, 0u);
+  EXPECT_GT(queues->flows[0].samples.back().bytes_received, 1'000'000u);
+  EXPECT_EQ(named(queues->queues, "left-right").sojourns.count, 0u);
+  EXPECT_GT(named(queues->queues, "left-right").samples.back().sent_packets, 1000u);
+  scenario.measure.queues = false;
+  const auto none = run_in_child(scenario, options_);
+  ASSERT_TRUE(none);
+  EXPECT_TRUE(none->queues.empty());
+  // What is looked at changes nothing.
+  EXPECT_EQ(none->flows[0].samples.back().bytes_received, queues->flows[0].samples.back().bytes_received);
 }
 
 TEST_F(ANetwork, ServesShortTransfers) {

@@ -14,6 +14,7 @@ title = "two hosts"
 seed = 7
 duration = "10s"
 sample = "10ms"
+measure = ["tcp", "queues"]
 
 [sysctl]
 "net.ipv4.tcp_ecn" = 1
@@ -38,6 +39,7 @@ limit = "1.5bdp"
 from = "s[1-3]"
 to = "right"
 cc = "cubic"
+ip = "v6"
 stagger = "1s"
 
 [[event]]
@@ -72,6 +74,9 @@ TEST(AScenarioInToml, IsReadWithItsRangesAndUnits) {
   EXPECT_EQ(scenario->links[3].limit.unit, Limit::Unit::kBdp);
   ASSERT_EQ(scenario->flows.size(), 3u);
   EXPECT_EQ(scenario->flows[1].from, "s2");
+  EXPECT_EQ(scenario->flows[1].ip, IpFamily::kV6);
+  EXPECT_TRUE(scenario->measure.queues);
+  EXPECT_FALSE(scenario->measure.sojourns);
   EXPECT_EQ(scenario->modules.at(0).source, "/home/me/mycc");
   EXPECT_EQ(scenario->sysctls.at("net.ipv4.tcp_ecn"), "1");
   EXPECT_EQ(scenario->events.at(0).rate, 10'000'000u);
@@ -93,6 +98,12 @@ TEST(AScenarioInToml, NamesThePlaceOfAMistake) {
   EXPECT_EQ(complaint(kGood + "colour = \"red\"\n"), "lab.toml:7:1: a flow has no key 'colour'");
   EXPECT_EQ(complaint(kGood + "kind = \"bulky\"\n"),
             "lab.toml:7:8: 'bulky' is no kind: bulk, requests, on-off, poisson, udp, replay");
+  EXPECT_EQ(complaint(kGood + "ip = \"6\"\n"), "lab.toml:7:6: '6' is no ip: v4, v6");
+  EXPECT_EQ(complaint("measure = \"tcp\"\n" + kGood), "lab.toml:1:11: 'measure' must be a list: [\"tcp\", \"queues\"]");
+  EXPECT_EQ(complaint("measure = [\"tcp\", \"all\"]\n" + kGood),
+            "lab.toml:1:19: 'measure' is of tcp, queues, sojourns and variables");
+  EXPECT_EQ(complaint("measure = [\"sojourns\"]\n" + kGood),
+            "lab.toml:1:11: 'measure' with sojourns and without queues");
   EXPECT_EQ(complaint("seed = -1\n" + kGood), "lab.toml:1:8: 'seed' must be a whole number, not negative");
   EXPECT_EQ(complaint("seed = [\n").substr(0, 9), "lab.toml:");
   EXPECT_EQ(complaint(kGood + "[[link]]\na = \"x\"\n"), "lab.toml:7:1: a link needs 'b'");

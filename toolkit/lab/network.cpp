@@ -21,14 +21,20 @@ constexpr std::uint64_t kLeastPackets = 100;     // of a queue whose limit nobod
 // the kernel's events tell whose they are.
 constexpr std::uint32_t kPath = 1, kRate = 2, kQueue = 3;
 
-IpPrefix address_of(std::size_t link, unsigned end) {
+IpPrefix address_of(IpFamily family, std::size_t link, unsigned end) {
+  if (family == IpFamily::kV6) {
+    IpPrefix address{IpFamily::kV6, {0xfd, 0x77}, 64};
+    for (std::size_t i = 0; i < 4; ++i) address.bytes[7 - i] = std::uint8_t(link >> 8 * i);
+    address.bytes[15] = std::uint8_t(end);
+    return address;
+  }
   IpPrefix address{IpFamily::kV4, {}, 30};
   address.bytes = {10, std::uint8_t(77 + link / (256 * 64)), std::uint8_t(link / 64 % 256),
                    std::uint8_t(link % 64 * 4 + end)};
   return address;
 }
 
-IpPrefix network_of(std::size_t link) { return address_of(link, 0); }
+IpPrefix network_of(IpFamily family, std::size_t link) { return address_of(family, link, 0); }
 
 MacAddress mac_of(std::size_t link, unsigned end) {
   return {2, 0, std::uint8_t(link >> 16), std::uint8_t(link >> 8), std::uint8_t(link), std::uint8_t(end)};
@@ -46,10 +52,15 @@ Result<void> inside(Stack& stack, const std::string& node, const std::function<R
   return result;
 }
 
+Network::Network(Stack& stack, const Scenario& scenario) : stack_(&stack), scenario_(&scenario) {
+  if (std::ranges::count(scenario.flows, IpFamily::kV6, &FlowSpec::ip) > 0) families_.push_back(IpFamily::kV6);
+}
+
 Result<Network> Network::build(Stack& stack, const Scenario& scenario) {
   Network network(stack, scenario);
   LKM_CHECK(network.make_nodes());
   LKM_CHECK(network.make_links());
+  LKM_CHECK(network.forward_v6());
   LKM_CHECK(network.add_routes());
   return network;
 }
@@ -58,13 +69,18 @@ Result<void> Network::make_nodes() {
   for (std::size_t i = 0; i < scenario_->links.size(); ++i) {
     const LinkSpec& link = scenario_->links[i];
     const auto port = [&](const std::string& peer, unsigned end) {
-      return Port{.link = i,
-                  .peer = peer,
-                  .device = fmt::format("link{}", i),
-                  .address = address_of(i, end),
-                  .peer_address = address_of(i, 3 - end),
-                  .mac = mac_of(i, end),
-                  .peer_mac = mac_of(i, 3 - end)};
+      Port made{.link = i,
+                .peer = peer,
+                .device = fmt::format("link{}", i),
+                .addresses = {},
+                .peer_addresses = {},
+                .mac = mac_of(i, end),
+                .peer_mac = mac_of(i, 3 - end)};
+      for (const IpFamily family : families_) {
+        made.addresses[family] = address_of(family, i, end);
+        made.peer_addresses[family] = address_of(family, i, 3 - end);
+      }
+      return made;
     };
     nodes_[link.a].ports.push_back(port(link.b, 1));
     nodes_[link.b].ports.push_back(port(link.a, 2));
@@ -72,8 +88,13 @@ Result<void> Network::make_nodes() {
   for (auto& [name, node] : nodes_) {
     LKM_CHECK(stack_->netns_add(name));
     const auto configure = [&, forwards = node.ports.size() > 1]() -> Result<void> {
-      for (const char* scope : {"all", "default"})
-        LKM_CHECK(stack_->sysctl(fmt::format("net.ipv6.conf.{}.disable_ipv6", scope), "1"));
+      const bool v6 = families_.size() > 1;
+      for (const std::string scope : {"net.ipv6.conf.all.", "net.ipv6.conf.default."}) {
+        if (!v6) LKM_CHECK(stack_->sysctl(scope + "disable_ipv6", "1"));
+        if (!v6) continue;
+        LKM_CHECK(stack_->sysctl(scope + "addr_gen_mode", "1"));  // no addresses but ours
+        LKM_CHECK(stack_->sysctl(scope + "keep_addr_on_down", "1"));  // as IPv4 does
+      }
       // What one connection learnt of the path is not for the next: each flow is an experiment of its own.
       LKM_CHECK(stack_->sysctl("net.ipv4.tcp_no_metrics_save", "1"));
       // A window of hundreds of milliseconds at 1 Gbit/s: the limit of a path is to be its links.
@@ -114,11 +135,24 @@ Result<void> Network::make_links() {
   return {};
 }
 
+// Not before the devices are silent: one that may forward when it is made joins the groups of routers.
+Result<void> Network::forward_v6() {
+  if (families_.size() == 1) return {};
+  for (const auto& [name, node] : nodes_) {
+    if (node.ports.size() == 1) continue;
+    LKM_CHECK(inside(*stack_, name, [&] { return stack_->sysctl("net.ipv6.conf.all.forwarding", "1"); }));
+  }
+  return {};
+}
+
 // The device is up, has its address, and knows the other end.
 Result<void> Network::add_to(Port& port, Node& node) {
-  LKM_CHECK(node.net->addr_add(port.device, port.address));
+  if (families_.size() > 1) LKM_CHECK(node.net->link_silent(port.device));
+  for (const auto& [family, address] : port.addresses) LKM_CHECK(node.net->addr_add(port.device, address));
   LKM_CHECK(node.net->link_up(port.device));
-  return node.net->neighbour_add(port.device, port.peer_address, port.peer_mac);
+  for (const auto& [family, address] : port.peer_addresses)
+    LKM_CHECK(node.net->neighbour_add(port.device, address, port.peer_mac));
+  return {};
 }
 
 Result<void> Network::emulate(const std::string& name, const Port& port) {
@@ -133,7 +167,7 @@ Result<void> Network::emulate(const std::string& name, const Port& port) {
     queue.rate = queue.trace->rate(link.mtu + kHeader);
     LKM_TRY(parent, Gate::make_root(qdiscs, gate_place(queue, port)));
   }
-  if (link.delay > 0ns || link.jitter > 0ns || link.loss > 0 || link.reorder > 0) {
+  if (link.needs_path()) {
     const Netem netem{.delay = link.delay,
                       .jitter = link.jitter,
                       .loss = link.loss,
@@ -276,18 +310,24 @@ Result<void> Network::add_routes() {
 // The node's routes that lead through this port.
 Result<void> Network::add_routes(const std::string& name, const Port& port) {
   Node& node = nodes_[name];
-  if (node.ports.size() == 1) return node.net->route_add({}, port.peer_address);
+  for (const auto& [family, gateway] : port.peer_addresses) {
+    if (node.ports.size() == 1) LKM_CHECK(node.net->route_add({}, gateway));
+  }
+  if (node.ports.size() == 1) return {};
   const auto hops = first_hops(name);
   for (std::size_t link = 0; link < scenario_->links.size(); ++link) {
     if (std::ranges::count(node.ports, link, &Port::link) > 0) continue;
     const auto hop = hops.find(scenario_->links[link].a);
     if (hop == hops.end() || hop->second->link != port.link) continue;  // another port, or another network
-    LKM_CHECK(node.net->route_add(network_of(link), port.peer_address));
+    for (const auto& [family, gateway] : port.peer_addresses)
+      LKM_CHECK(node.net->route_add(network_of(family, link), gateway));
   }
   return {};
 }
 
-const IpPrefix& Network::address(const std::string& node) const { return nodes_.at(node).ports.front().address; }
+const IpPrefix& Network::address(const std::string& node, IpFamily family) const {
+  return nodes_.at(node).ports.front().addresses.at(family);
+}
 
 // -- while it runs -------------------------------------------------------------------------------------------------
 
@@ -361,7 +401,8 @@ Result<void> Network::set_up(const std::string& name, bool up) {
   if (!up) return nodes_[link.a].net->link_down(port.device);
   LKM_CHECK(nodes_[link.a].net->link_up(port.device));
   // With the device the kernel has taken down what led through it; the other end has lost its carrier only.
-  LKM_CHECK(nodes_[link.a].net->neighbour_add(port.device, port.peer_address, port.peer_mac));
+  for (const auto& [family, address] : port.peer_addresses)
+    LKM_CHECK(nodes_[link.a].net->neighbour_add(port.device, address, port.peer_mac));
   return add_routes(link.a, port);
 }
 

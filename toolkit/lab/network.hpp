@@ -2,7 +2,8 @@
 //
 // Network: the nodes and links of a scenario in a stack. A node is a netns; a node with more than one link forwards.
 // A link is a veth pair on which TCP sends packets of one segment, so that queues hold, drop and count packets as a
-// router's do, one by one. Neighbours are permanent and IPv6 is off: nothing is on the wire but the flows.
+// router's do, one by one. Neighbours are permanent, and IPv6 is on in scenarios only that have a flow over it, on devices
+// that join no groups: nothing is on the wire but the flows.
 //
 // A link with a trace has its token bucket filled when the trace says so: see gate.hpp.
 //
@@ -51,7 +52,7 @@ class Network {
   static Result<Network> build(Stack& stack, const Scenario& scenario);
 
   /// The address by which others reach the node.
-  [[nodiscard]] const IpPrefix& address(const std::string& node) const;
+  [[nodiscard]] const IpPrefix& address(const std::string& node, IpFamily family) const;
   [[nodiscard]] const std::vector<Queue>& queues() const { return queues_; }
   /// Without queues, between two nodes: there and back.
   [[nodiscard]] nanoseconds round_trip(const std::string& from, const std::string& to) const;
@@ -75,7 +76,7 @@ class Network {
     std::string peer;
     std::string device;
     unsigned index = 0;  // of the device
-    IpPrefix address, peer_address;
+    std::map<IpFamily, IpPrefix> addresses, peer_addresses;
     MacAddress mac, peer_mac;
   };
   struct Node {
@@ -84,9 +85,10 @@ class Network {
     std::optional<Qdiscs> qdiscs;
   };
 
-  Network(Stack& stack, const Scenario& scenario) : stack_(&stack), scenario_(&scenario) {}
+  Network(Stack& stack, const Scenario& scenario);
   Result<void> make_nodes();
   Result<void> make_links();
+  Result<void> forward_v6();
   Result<void> add_routes();
   Result<void> add_routes(const std::string& name, const Port& port);
   Result<void> emulate(const std::string& name, const Port& port);
@@ -101,6 +103,7 @@ class Network {
 
   Stack* stack_;
   const Scenario* scenario_;
+  std::vector<IpFamily> families_ = {IpFamily::kV4};
   std::map<std::string, Node> nodes_;
   std::vector<Queue> queues_;
 };

@@ -29,10 +29,10 @@ constexpr int kCaptureRoom = 64 << 20;
 constexpr nanoseconds kDrain = 100ms;  // between two looks at a capture, at most
 constexpr std::uint64_t kNoPacing = UINT64_MAX;
 
-FlowSample sample_of(const LiveFlow& flow) {
+FlowSample sample_of(const LiveFlow& flow, bool tcp) {
   FlowSample sample;
   sample.bytes_received = flow.bytes_received;
-  if (!flow.socket) return sample;
+  if (!flow.socket || !tcp) return sample;
   tcp_info info{};
   socklen_t length = sizeof info;
   if (flow.socket.call(SYS_getsockopt, IPPROTO_TCP, TCP_INFO, &info, &length) < 0) return sample;
@@ -166,8 +166,10 @@ void Run::prepare() {
                              .latencies = {},
                              .error = {}});
   }
-  for (const Queue& queue : network_->queues())
+  for (const Queue& queue : network_->queues()) {
+    if (!scenario_.measure.queues) break;
     result_.queues.push_back({queue.name, queue.limit_bytes, queue.limit_packets, {}, {}});
+  }
 }
 
 Result<void> Run::advance_to(nanoseconds at) {
@@ -202,8 +204,8 @@ Result<void> Run::sample() {
   const nanoseconds before = result_.times.empty() ? now : result_.times.back();
   result_.times.push_back(now);
   for (std::size_t i = 0; i < result_.flows.size(); ++i) {
-    result_.flows[i].samples.push_back(sample_of(*traffic_->flows()[i]));
-    sample_variables(*traffic_->flows()[i], result_.flows[i]);
+    result_.flows[i].samples.push_back(sample_of(*traffic_->flows()[i], scenario_.measure.tcp));
+    if (scenario_.measure.variables) sample_variables(*traffic_->flows()[i], result_.flows[i]);
   }
   for (std::size_t i = 0; i < result_.queues.size(); ++i) {
     const Queue& queue = network_->queues()[i];

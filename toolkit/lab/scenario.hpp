@@ -16,6 +16,7 @@
 #include "toolkit/base/result.hpp"
 #include "toolkit/lab/replay.hpp"
 #include "toolkit/lab/trace.hpp"
+#include "toolkit/net/ip.hpp"
 
 namespace lkm::lab {
 
@@ -51,6 +52,8 @@ struct LinkSpec {
   std::string where;  ///< "file:line", for complaints; may be empty
 
   [[nodiscard]] std::string name() const { return a + "-" + b; }
+  /// Whether packets are delayed, lost or reordered on it.
+  [[nodiscard]] bool needs_path() const { return delay.count() > 0 || jitter.count() > 0 || loss > 0 || reorder > 0; }
   [[nodiscard]] bool has_queue() const { return rate > 0 || trace != nullptr; }
 };
 
@@ -65,6 +68,7 @@ struct FlowSpec {
   std::string name;  ///< "" is the congestion control's name; with a count, "name-1" and so on
   FlowKind kind = FlowKind::kBulk;
   std::string from, to;  ///< nodes; `from` sends
+  IpFamily ip = IpFamily::kV4;
   std::string control;   ///< congestion control; "" is the kernel's default
   unsigned count = 1;
   nanoseconds start{};
@@ -96,11 +100,22 @@ struct EventSpec {
   std::string where;       ///< as of LinkSpec
 };
 
+/// What is sampled of a run. Without a part of it its columns are empty, and what the summary would have of it.
+struct Measure {
+  bool tcp = true;        ///< TCP_INFO of each flow
+  bool queues = true;     ///< length, drops, marks of each queue; without it none is reported at all
+  bool sojourns = true;   ///< of each packet in the queues
+  bool variables = true;  ///< of the flows' congestion controls
+
+  bool operator==(const Measure&) const = default;
+};
+
 struct Scenario {
   std::string title;
   std::uint64_t seed = 1;
   nanoseconds duration = std::chrono::seconds(60);
   nanoseconds sample = std::chrono::milliseconds(100);  ///< interval of the measures
+  Measure measure;
   std::vector<LinkSpec> links;
   std::vector<FlowSpec> flows;
   std::map<std::string, std::string> sysctls;  ///< of every node, by dotted name

@@ -27,6 +27,12 @@ const std::vector<std::pair<std::string_view, FlowSpec::Sizes>> kSizes = {
     {"exponential", FlowSpec::Sizes::kExponential},
     {"pareto", FlowSpec::Sizes::kPareto}};
 
+const std::vector<std::pair<std::string_view, IpFamily>> kFamilies = {{"v4", IpFamily::kV4}, {"v6", IpFamily::kV6}};
+const std::vector<std::pair<std::string_view, bool Measure::*>> kMeasures = {{"tcp", &Measure::tcp},
+                                                                            {"queues", &Measure::queues},
+                                                                            {"sojourns", &Measure::sojourns},
+                                                                            {"variables", &Measure::variables}};
+
 /// "s[1-3]" is s1, s2, s3.
 Result<std::vector<std::string>> expand(const std::string& name, const std::string& where) {
   const auto open = name.find('[');
@@ -104,6 +110,7 @@ Result<void> read_flow(TomlTable table, Scenario& scenario, const std::filesyste
   LKM_CHECK(table.choose("kind", flow.kind, kKinds));
   LKM_CHECK(table.get("from", flow.from));
   LKM_CHECK(table.get("to", flow.to));
+  LKM_CHECK(table.choose("ip", flow.ip, kFamilies));
   LKM_CHECK(table.get("cc", flow.control));
   LKM_CHECK(table.get("count", flow.count));
   LKM_CHECK(table.get("start", flow.start, parse_duration));
@@ -171,6 +178,23 @@ Result<void> read_event(TomlTable table, Scenario& scenario, const std::filesyst
   return {};
 }
 
+Result<void> read_measures(TomlTable& top, Scenario& scenario) {
+  LKM_TRY(const toml::node* node, top.find("measure"));
+  if (node == nullptr) return {};
+  const toml::array* words = node->as_array();
+  if (words == nullptr) return top.refuse(node->source(), "'measure' must be a list: [\"tcp\", \"queues\"]");
+  scenario.measure = {.tcp = false, .queues = false, .sojourns = false, .variables = false};
+  for (const toml::node& word : *words) {
+    const auto found = std::ranges::find(kMeasures, word.value_or(std::string_view()), [](const auto& one) { return one.first; });
+    if (found == kMeasures.end())
+      return top.refuse(word.source(), "'measure' is of tcp, queues, sojourns and variables");
+    scenario.measure.*found->second = true;
+  }
+  if (scenario.measure.sojourns && !scenario.measure.queues)
+    return top.refuse(node->source(), "'measure' with sojourns and without queues");
+  return {};
+}
+
 Result<void> read_sysctls(const toml::table& table, const std::string& shown, Scenario& scenario) {
   for (const auto& [key, value] : table) {
     if (const auto* text = value.as_string()) {
@@ -228,6 +252,7 @@ Result<Scenario> parse_scenario(std::string_view text, const std::string& shown,
   LKM_CHECK(top.get("seed", scenario.seed));
   LKM_CHECK(top.get("duration", scenario.duration, parse_duration));
   LKM_CHECK(top.get("sample", scenario.sample, parse_duration));
+  LKM_CHECK(read_measures(top, scenario));
   LKM_TRY(const toml::node* sysctls, top.find("sysctl"));
   if (sysctls != nullptr) {
     if (!sysctls->is_table()) return top.refuse(sysctls->source(), "'sysctl' must be a table: [sysctl]");
@@ -267,6 +292,13 @@ std::string to_toml(const Scenario& scenario) {
   lines.put("seed", fmt::format("{}", scenario.seed));
   lines.time("duration", scenario.duration);
   lines.time("sample", scenario.sample);
+  if (scenario.measure != Measure()) {
+    std::string words;
+    for (const auto& [name, member] : kMeasures) {
+      if (scenario.measure.*member) words += (words.empty() ? "" : ", ") + toml_quoted(std::string(name));
+    }
+    lines.put("measure", "[" + words + "]");
+  }
   if (!scenario.sysctls.empty()) {
     text += "\n[sysctl]\n";
     for (const auto& [key, value] : scenario.sysctls) lines.put(toml_quoted(key), toml_quoted(value));
@@ -300,6 +332,7 @@ std::string to_toml(const Scenario& scenario) {
     lines.put("kind", fmt::format("\"{}\"", name_of(flow.kind, kKinds)));
     lines.text("from", flow.from);
     lines.text("to", flow.to);
+    if (flow.ip != usual.ip) lines.put("ip", fmt::format("\"{}\"", name_of(flow.ip, kFamilies)));
     lines.text("cc", flow.control);
     lines.put("count", fmt::format("{}", flow.count));
     lines.time("start", flow.start);

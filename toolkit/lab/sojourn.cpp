@@ -45,11 +45,15 @@ Result<std::unique_ptr<Sojourns>> Sojourns::start(Stack& stack, const Scenario& 
   }
   const double packets = most_rate(scenario, network) / 8 / kLeastFrame;  // a second, at most
   all->interval_ = std::clamp(nanoseconds(std::int64_t(kRoom / std::max(packets, 1.0) * 1e9)), kOften, kSeldom);
-  if (std::ranges::none_of(all->queues_, &PerQueue::told)) return all;
+  if (!scenario.measure.sojourns || std::ranges::none_of(all->queues_, &PerQueue::told)) return all;
   const long made = stack.syscall(SYS_mkdir, kFolder.c_str(), 0700);
   if (made < 0) return fail(int(-made), "make '{}'", kFolder);
   LKM_CHECK(stack.write_file(kFolder + "/buffer_subbuf_size_kb", kPageKb));
   LKM_CHECK(stack.write_file(kFolder + "/buffer_size_kb", kBufferKb));
+  // Else each switch of tasks notes the names of both.
+  LKM_CHECK(stack.write_file(kFolder + "/trace_options", "norecord-cmd"));
+  // A filter has its price, an event more to look at has less; but there is room for those of queues only.
+  all->others_ = std::ranges::any_of(scenario.links, [](const LinkSpec& link) { return !link.has_queue() && link.needs_path(); });
   LKM_TRY(all->enqueue_, all->enable("qdisc_enqueue"));
   LKM_TRY(all->dequeue_, all->enable("qdisc_dequeue"));
   const auto open = [&](const char* name) -> Result<StackFd> {
@@ -70,25 +74,51 @@ Result<Sojourns::Event> Sojourns::enable(const std::string& name) {
   LKM_TRY(event.id, event_id(format));
   LKM_TRY(event.handle, EventField::of(format, "handle"));
   LKM_TRY(event.packet, EventField::of(format, "skbaddr"));
-  // Nothing but what is fetched; a look into an empty queue is an event, too.
-  std::string filter = fmt::format("handle >= {:#x}", handle(kFirstRoot));
-  if (name == "qdisc_dequeue") filter += " && packets > 0";
-  LKM_CHECK(stack_.write_file(folder + "/filter", filter));
+  std::string filter;
+  if (name == "qdisc_dequeue") filter = "packets > 0";  // a look into an empty queue is an event, too
+  if (others_) filter += fmt::format("{}handle >= {:#x}", filter.empty() ? "" : " && ", handle(kFirstRoot));
+  if (!filter.empty()) LKM_CHECK(stack_.write_file(folder + "/filter", filter));
   LKM_CHECK(stack_.write_file(folder + "/enable", "1"));
   return event;
+}
+
+// Open addressing with linear probes: two lookups for each packet of a run.
+Sojourns::Waiting::Came& Sojourns::Waiting::place_of(std::uint64_t packet) {
+  constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15;  // 2^64 over the golden ratio: Knuth's multiplicative hash
+  const std::size_t mask = places_.size() - 1;
+  std::size_t at = std::size_t(packet * kGolden >> 32) & mask;
+  while (places_[at].packet != 0 && places_[at].packet != packet) at = (at + 1) & mask;
+  return places_[at];
+}
+
+Sojourns::Waiting::Came& Sojourns::Waiting::operator[](std::uint64_t packet) {
+  Came* came = &place_of(packet);
+  if (came->packet != 0) return *came;
+  if (2 * ++used_ > places_.size()) {
+    const auto before = std::exchange(places_, std::vector<Came>(2 * places_.size()));
+    for (const Came& one : before) {
+      if (one.packet != 0) place_of(one.packet) = one;
+    }
+    came = &place_of(packet);
+  }
+  came->packet = packet;
+  return *came;
 }
 
 void Sojourns::note(std::uint64_t at_ns, std::span<const std::byte> event) {
   const auto id = EventField{0, 2}.in(event);
   if (id == enqueue_.id) {
     const std::size_t queue = (enqueue_.handle.in(event) >> 16) - kFirstRoot;
-    if (queue < queues_.size()) waiting_[enqueue_.packet.in(event)] = {queue, at_ns};
+    if (queue >= queues_.size()) return;
+    Waiting::Came& came = waiting_[enqueue_.packet.in(event)];
+    came.at_ns = at_ns;
+    came.queue = queue;
     return;
   }
   if (id != dequeue_.id) return;
-  const auto came = waiting_.find(dequeue_.packet.in(event));
-  if (came == waiting_.end()) return;
-  const auto [number, since_ns] = std::exchange(came->second, {});
+  Waiting::Came& came = waiting_[dequeue_.packet.in(event)];
+  const std::uint64_t since_ns = std::exchange(came.at_ns, 0);
+  const std::size_t number = came.queue;
   PerQueue& queue = queues_[number];
   if (since_ns == 0 || !queue.told || (dequeue_.handle.in(event) >> 16) != kFirstRoot + number) return;
   // By the wall clock a timer may be early by what the two clocks are read apart.

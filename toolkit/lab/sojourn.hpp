@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -53,9 +52,22 @@ class Sojourns {
     Part part;
     Times all;
   };
-  struct Came {
-    std::size_t queue = 0;
-    std::uint64_t at_ns = 0;
+  /// When packets came, by their address. Never smaller: the kernel uses the same memory again and again, and one that was
+  /// dropped inside of a queue is in here until its memory is another packet.
+  class Waiting {
+   public:
+    struct Came {
+      std::uint64_t packet = 0;  ///< 0: free
+      std::uint64_t at_ns = 0;   ///< 0: it has left
+      std::size_t queue = 0;
+    };
+    Came& operator[](std::uint64_t packet);
+
+   private:
+    Came& place_of(std::uint64_t packet);
+
+    std::vector<Came> places_ = std::vector<Came>(1024);  // a power of two, half of them free at least
+    std::size_t used_ = 0;
   };
   struct Event {
     std::uint16_t id = 0;
@@ -70,11 +82,10 @@ class Sojourns {
   StackFd pipe_;
   nanoseconds interval_{};
   Event enqueue_, dequeue_;
+  bool others_ = false;  // there are devices with a qdisc and without a queue
   std::vector<std::byte> page_;
   std::vector<PerQueue> queues_;
-  // By the packet's address; time 0 when it has left. One that was dropped inside of a queue is in here until its memory
-  // is another packet. Never smaller: the kernel uses the same memory again and again.
-  std::unordered_map<std::uint64_t, Came> waiting_;
+  Waiting waiting_;
 };
 
 }  // namespace lkm::lab

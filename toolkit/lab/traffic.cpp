@@ -4,6 +4,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -20,6 +21,7 @@ using namespace std::chrono_literals;
 
 /// Bytes that a sender's socket holds beyond what is under way. So a flow that is to stop does.
 constexpr int kUnsent = 256 << 10;
+constexpr rlim_t kFiles = 1 << 20;  // the kernel's fs.nr_open
 
 std::uint64_t draw_size(Random& random, const FlowSpec& spec) {
   const auto mean = double(spec.bytes);
@@ -47,6 +49,10 @@ Traffic::Traffic(Stack& stack, const Network& network, const Scenario& scenario)
 Traffic::~Traffic() { stop(); }
 
 Result<void> Traffic::start() {
+  // Each flow has a listener and both ends of its connections.
+  const rlimit files{.rlim_cur = kFiles, .rlim_max = kFiles};
+  if (const long set = stack_.syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, nullptr); set < 0)
+    return fail(int(-set), "let a process have {} descriptors", kFiles);
   for (const FlowSpec& spec : scenario_.flows) {
     for (unsigned i = 0; i < spec.count; ++i) LKM_CHECK(add(spec, i));
   }
@@ -69,17 +75,14 @@ Result<void> Traffic::add(const FlowSpec& spec, unsigned number) {
   flow->start = spec.start + number * spec.stagger;
   std::string name = spec.name;
   if (name.empty()) name = spec.kind == FlowKind::kUdp ? "udp" : spec.control.empty() ? "flow" : spec.control;
-  const auto taken = [&](const std::string& wanted) {
-    return std::ranges::any_of(flows_, [&](const auto& other) { return other->name == wanted; });
-  };
   flow->name = spec.count > 1 ? fmt::format("{}-{}", name, number + 1) : name;
-  for (unsigned i = 2; taken(flow->name); ++i) flow->name = fmt::format("{}-{}", name, i);
+  for (unsigned i = 2; !names_.insert(flow->name).second; ++i) flow->name = fmt::format("{}-{}", name, i);
 
   auto server = std::make_unique<Server>(Server{.flow = *flow, .listener = {}, .address = {}, .under_way = {}});
   server->seed = scenario_.seed * 1'000'003 + flows_.size();
   LKM_TRY(server->listener, socket(spec.to, spec));
   SocketAddress& address = server->address;
-  address = SocketAddress(network_.address(spec.to), 0);
+  address = SocketAddress(network_.address(spec.to, spec.ip), 0);
   long result = server->listener.call(SYS_bind, address.get(), address.length);
   if (result == 0) result = server->listener.call(SYS_getsockname, address.get(), &address.length);
   if (result == 0 && spec.kind != FlowKind::kUdp) result = server->listener.call(SYS_listen, 4096);
@@ -91,7 +94,7 @@ Result<void> Traffic::add(const FlowSpec& spec, unsigned number) {
 
 Result<StackFd> Traffic::socket(const std::string& node, const FlowSpec& spec) {
   const bool udp = spec.kind == FlowKind::kUdp;
-  LKM_TRY(StackFd fd, socket_in(stack_, node, AF_INET, udp ? SOCK_DGRAM : SOCK_STREAM));
+  LKM_TRY(StackFd fd, socket_in(stack_, node, int(spec.ip), udp ? SOCK_DGRAM : SOCK_STREAM));
   if (udp) return fd;
   fd.set_option(IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsent);
   if (spec.control.empty()) return fd;
@@ -135,7 +138,11 @@ nanoseconds Traffic::end_of(const LiveFlow& flow) const {
 void Traffic::accept_all(Server& server) {
   while (!ending_) {
     const long fd = server.listener.call(SYS_accept4, nullptr, nullptr, 0);
-    if (fd < 0) continue;
+    if (fd == -EINTR || fd == -ECONNABORTED) continue;
+    if (fd < 0) {
+      server.flow.error = Error(std::error_code(int(-fd), std::generic_category()), "accept a connection").message();
+      return;
+    }
     spawn("lab-receive", [this, &server, fd] {
       const StackFd socket(stack_, int(fd));
       if (server.flow.spec->kind == FlowKind::kRequests) {
@@ -231,7 +238,7 @@ void Traffic::send(Server& server) {
 Result<std::pair<StackFd, std::uint16_t>> Traffic::connect(Server& server) {
   const FlowSpec& spec = *server.flow.spec;
   LKM_TRY(StackFd client, socket(spec.from, spec));
-  SocketAddress name(network_.address(spec.from), 0);
+  SocketAddress name(network_.address(spec.from, spec.ip), 0);
   long result = client.call(SYS_bind, name.get(), name.length);
   if (result == 0) result = client.call(SYS_getsockname, name.get(), &name.length);
   if (spec.kind == FlowKind::kPoisson) server.under_way[name.port()] = stack_.now();

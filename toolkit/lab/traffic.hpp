@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -84,6 +85,7 @@ class Traffic {
   const Scenario& scenario_;
   std::vector<std::unique_ptr<LiveFlow>> flows_;
   std::vector<std::unique_ptr<Server>> servers_;
+  std::set<std::string> names_;  // of the flows
   std::vector<Fiber> fibers_;
   std::vector<std::byte> out_ = std::vector<std::byte>(64 << 10);
   std::vector<std::byte> in_ = std::vector<std::byte>(1 << 20);

@@ -28,7 +28,8 @@ double value_of(const MemberLayout& member, const std::byte* state) {
   return member.kind == MemberLayout::Kind::kSigned ? double(std::int64_t(value) >> unused) : double(value >> unused);
 }
 
-/// The socket of that inode, out of /proc/net/tcp (net/ipv4/tcp_ipv4.c, get_tcp4_sock()).
+/// The socket of that inode, out of /proc/net/tcp (net/ipv4/tcp_ipv4.c, get_tcp4_sock()), or /proc/net/tcp6, which has the
+/// same columns.
 const std::byte* find_socket(const std::string& table, unsigned long inode) {
   constexpr int kInode = 9, kPointer = 11;
   std::istringstream lines(table);
@@ -63,7 +64,7 @@ const std::byte* Variables::address_of(const LiveFlow& flow) {
   Socket& socket = sockets_[&flow];
   if (socket.inode == about.st_ino) return socket.address;
   const auto found = inside(stack_, flow.spec->from, [&]() -> Result<void> {
-    LKM_TRY(const std::string table, stack_.read_file("/proc/net/tcp"));
+    LKM_TRY(const std::string table, stack_.read_file(flow.spec->ip == IpFamily::kV6 ? "/proc/net/tcp6" : "/proc/net/tcp"));
     socket = {about.st_ino, find_socket(table, about.st_ino)};
     return {};
   });

@@ -128,19 +128,23 @@ Result<unsigned> Rtnl::link_index(const std::string& link) {
   return index;
 }
 
-Result<void> Rtnl::link_flags(const std::string& link, unsigned flags, const char* doing) {
+Result<void> Rtnl::link_flags(const std::string& link, unsigned flags, unsigned changed, const char* doing) {
   LKM_TRY(const unsigned index, link_index(link));
   NetlinkMessage message(RTM_NEWLINK);
   auto& info = message.extra<ifinfomsg>();
   info.ifi_index = static_cast<int>(index);
   info.ifi_flags = flags;
-  info.ifi_change = IFF_UP;
+  info.ifi_change = changed;
   return netlink_.request(message, fmt::format("{} link {}", doing, place(link)));
 }
 
-Result<void> Rtnl::link_up(const std::string& link) { return link_flags(link, IFF_UP, "set up"); }
+Result<void> Rtnl::link_up(const std::string& link) { return link_flags(link, IFF_UP, IFF_UP, "set up"); }
 
-Result<void> Rtnl::link_down(const std::string& link) { return link_flags(link, 0, "set down"); }
+Result<void> Rtnl::link_down(const std::string& link) { return link_flags(link, 0, IFF_UP, "set down"); }
+
+Result<void> Rtnl::link_silent(const std::string& link) {
+  return link_flags(link, IFF_NOARP, IFF_NOARP | IFF_MULTICAST, "silence");
+}
 
 Result<void> Rtnl::link_del(const std::string& link) {
   LKM_TRY(const unsigned index, link_index(link));

@@ -55,6 +55,8 @@ class Rtnl {
   Result<unsigned> link_index(const std::string& link);
   Result<void> link_up(const std::string& link);
   Result<void> link_down(const std::string& link);
+  /// Before it is up: no neighbour is asked for, and no group joined, so the kernel sends nothing over it of its own accord.
+  Result<void> link_silent(const std::string& link);
   /// Deletes a link; with a veth its peer goes too.
   Result<void> link_del(const std::string& link);
   /// A veth pair, both ends down and without addresses.
@@ -85,7 +87,7 @@ class Rtnl {
   Rtnl(Stack& stack, std::string netns, Netlink netlink)
       : stack_(&stack), netns_(std::move(netns)), netlink_(std::move(netlink)) {}
   [[nodiscard]] std::string place(const std::string& link) const;
-  Result<void> link_flags(const std::string& link, unsigned flags, const char* doing);
+  Result<void> link_flags(const std::string& link, unsigned flags, unsigned changed, const char* doing);
   Result<void> qdisc(const std::string& link, std::uint32_t parent, const std::string& kind,
                      const Netem* netem);
 

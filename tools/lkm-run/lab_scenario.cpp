@@ -84,6 +84,9 @@ Result<lab::Scenario> scenario_of(const Arguments& arguments) {
   LKM_CHECK(read_quantity(arguments, "for", scenario.duration, parse_duration));
   LKM_CHECK(read_quantity(arguments, "sample", scenario.sample, parse_duration));
   LKM_CHECK(read_number(arguments, "seed", scenario.seed));
+  for (lab::FlowSpec& flow : scenario.flows) {
+    if (arguments.has("ipv6")) flow.ip = IpFamily::kV6;
+  }
   for (const std::string& source : split_list(arguments.value("module"))) {
     const bool name = source_kind(source) == SourceKind::kName;
     scenario.modules.push_back({name ? source : fs::absolute(source).lexically_normal().string(), ""});

@@ -159,13 +159,13 @@ const lab = (() => {
     zooming = false;
   };
   const width = () => Math.min(1180, element("plots").clientWidth);
-  const plots = (run, before, beforeName) => {
+  const plots = (run, before, beforeName, name) => {
     drawn.splice(0).forEach((plot) => plot.destroy());
     const keep = zoom;
     const axis = () => ({ stroke: css("--dim"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 } });
     for (const chart of run.plots) {
       const old = before?.plots.find((other) => other.title === chart.title)?.series ?? [];
-      const lines = chart.series.map((series) => ({ ...series, label: series.name }))
+      const lines = chart.series.map((series) => ({ ...series, label: old.length && name ? `${series.name} (${name})` : series.name }))
         .concat(old.map((series) => ({ ...series, label: `${series.name} (${beforeName})`, old: true })));
       const data = [run.time_s].concat(chart.series.map((series) => series.values));
       const options = {
@@ -191,14 +191,15 @@ const lab = (() => {
 
   // -- all --
   let shown = null;
-  const draw = (run, before = null, beforeName = "") => {
-    shown = [run, before, beforeName];
+  // `name` is the run's own, where it has one: a generation.
+  const draw = (run, before = null, beforeName = "", name = "") => {
+    shown = [run, before, beforeName, name];
     element("title").textContent = run.about.title;
     element("facts").textContent =
       `Linux ${run.about.kernel}, ${run.about.duration_s} s in virtual time, seed ${run.about.seed}` +
       (run.about.modules.length ? `, ${run.about.modules.join(", ")}` : "");
     tables(run, before, beforeName);
-    plots(run, before, beforeName);
+    plots(run, before, beforeName, name);
     const again = element("again");
     again.replaceChildren();
     make("h2", "Run it again", again);

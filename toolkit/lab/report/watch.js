@@ -18,7 +18,7 @@
     if (!id) return;
     const [run, old] = await Promise.all([fetched(id), other && other !== id ? fetched(other) : null]);
     if (turn !== asked) return;
-    draw(run, old, name(other));
+    draw(run, old, name(other), name(id));
     document.body.dataset.shown = old ? `${name(id)} over ${name(other)}` : name(id);
   };
   const choices = (select, none) => {

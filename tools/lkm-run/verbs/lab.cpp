@@ -204,6 +204,7 @@ const Verb kLab = {
                 {.name = "ecn", .help = "mark instead of dropping, and let TCP ask for it"},
                 {.name = "loss", .value = "SHARE", .help = "at random, in each direction"},
                 {.name = "flows", .value = "N", .help = "of each congestion control (default: 1)"},
+                {.name = "ipv6", .help = "all flows over IPv6"},
                 {.name = "for", .value = "TIME", .help = "length of the run (default: 60s)"},
                 {.name = "sample", .value = "TIME", .help = "between two samples (default: 100ms)"},
                 {.name = "seed", .value = "N", .help = "of all that is random (default: 1)"},
