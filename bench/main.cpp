@@ -23,9 +23,8 @@ constexpr const char* kHelp =
     "\n"
     "  --image DIR    the library kernel, as Kbuild/kernel prints it\n"
     "  --source DIR   top of the source tree\n"
-    "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, reshape, "
-    "growth,\n"
-    "                 ledger, rebuild, programs, embedded, lab-10, lab-100, lab-1000, lab-flows,\n"
+    "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, reshape,\n"
+    "                 snapshot, growth, ledger, rebuild, programs, embedded, lab-10, lab-100, lab-1000, lab-flows,\n"
     "                 lab-growth, lab-save\n"
     "  --rounds N     of each measurement; the median counts (default 7)\n"
     "  --cpu N        bind to this CPU (default: the first allowed one)\n"
@@ -42,7 +41,8 @@ struct Part {
 constexpr Part kParts[] = {{"boot", boot_part, true},          {"idle", idle_part, false},
                            {"fibers", fibers_part, false},     {"threads", threads_part, false},
                            {"modules", modules_part, false},   {"swaps", swaps_part, false},
-                           {"reshape", reshape_part, false},   {"growth", growth_part, false},
+                           {"reshape", reshape_part, false},   {"snapshot", snapshot_part, false},
+                             {"growth", growth_part, false},
                            {"ledger", ledger_part, false},     {"rebuild", rebuild_part, false},
                            {"programs", programs_part, false}, {"embedded", embedded_part, false},
                            {"lab-10", lab_10_part, true},

@@ -28,6 +28,7 @@ Result<Rows> threads_part(const Options& options);  ///< embedded mode, against 
 Result<Rows> modules_part(const Options& options);  ///< load and unload
 Result<Rows> swaps_part(const Options& options);    ///< swaps under live flows
 Result<Rows> reshape_part(const Options& options);  ///< swaps that change the structure of live sockets
+Result<Rows> snapshot_part(const Options& options);  ///< copies of a stack, by the memory that it has touched
 Result<Rows> growth_part(const Options& options);   ///< what is left of ten thousand swaps; takes minutes
 Result<Rows> ledger_part(const Options& options);   ///< the cost of the ledger, under traffic
 Result<Rows> rebuild_part(const Options& options);  ///< from a saved source to the swapped module

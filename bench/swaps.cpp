@@ -2,6 +2,7 @@
 //
 // What a swap costs those who are connected: the pause, what others see of it, and what is left of
 // ten thousand.
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -255,6 +256,56 @@ Result<Rows> reshape_part(const Options& options) {
     LKM_CHECK(finish(stack, flows));
     return rows;
   });
+}
+
+Result<Rows> snapshot_part(const Options& options) {
+  constexpr std::size_t kMiB = std::size_t{1} << 20;
+  constexpr std::size_t kCopies = 21;
+  LKM_TRY(Generations builds, Generations::make(options));
+  Rows rows;
+  const auto body = [&](Stack& stack) -> Result<void> {
+    LKM_CHECK(stack.load(builds.first()));
+    Links links(stack);
+    const LinkSpec path{.a = "one", .b = "two", .rate = 100'000'000, .delay = 1ms};
+    LKM_CHECK(links.add(path));
+    LKM_TRY(const FlowList flows,
+            start(stack, 4, {.route = {.client = path.a, .server = path.b, .control = "aimd"}}));
+    const long file = stack.syscall(SYS_open, "/touched", O_WRONLY | O_CREAT, 0600);
+    if (file < 0) return fail(int(-file), "open a file of the stack");
+    const std::vector<char> page(kMiB, 'x');
+    std::size_t touched = 0;
+    for (const std::size_t wanted : {0, 64, 256, 512}) {
+      for (; touched < wanted; ++touched) {
+        if (stack.syscall(SYS_write, file, page.data(), page.size()) != long(page.size()))
+          return fail(EIO, "write");
+      }
+      std::vector<double> copies;
+      for (std::size_t i = 0; i < kCopies; ++i) {
+        LKM_TRY(const SwapReport report,
+                stack.swap(builds.next(), {.snapshot = true, .probation = 1ms, .parameters = ""}));
+        copies.push_back(milliseconds(report.snapshot));
+        stack.sleep_for(20ms);
+      }
+      Row row{.name = fmt::format("snapshot of a stack that has touched {} MiB besides, median", wanted),
+              .unit = "ms",
+              .ours = median(copies)};
+      if (wanted <= 64) row.floor = Floor{Floor::Of::kOursAtMost, 10};  // more than a stack has by default
+      rows.push_back(std::move(row));
+    }
+    stack.syscall(SYS_close, file);
+    LKM_CHECK(finish(stack, flows));
+    return {};
+  };
+  Result<void> done;
+  LKM_CHECK(Stack::run({.library = options.image / "libos.so",
+                        .module_path = {options.image / "modules"},
+                        .memory = std::size_t{1} << 30},
+                       [&](Stack& stack) {
+                         done = body(stack);
+                         return 0;
+                       }));
+  LKM_CHECK(done);
+  return rows;
 }
 
 Result<Rows> growth_part(const Options& options) {
