@@ -14,7 +14,7 @@ image = image=$${LKM_RUN_IMAGE:-$$(Kbuild/kernel --jobs $(JOBS))} && [ -n "$$ima
 llvm_kernel = Kbuild/kernel --llvm --only "base net trace" --jobs $(JOBS)
 compile = cmake --preset $(PRESET) && cmake --build --preset $(PRESET) --parallel $(JOBS)
 
-.PHONY: help setup build kernel kernel-llvm demo check lint bench format clean
+.PHONY: help setup setup-run build kernel kernel-llvm demo check lint bench format clean
 
 help: ## this text
 	@echo "lkm-run: the Linux network stack as a library, with modules that are swapped while they run"
@@ -27,13 +27,16 @@ help: ## this text
 setup: ## install the Debian packages that are missing
 	@scripts/setup
 
+setup-run:
+	@scripts/setup --run
+
 build: setup ## build lkm-run and its tests
 	@$(compile)
 
-kernel: setup ## make the library kernel, unless it is in the cache
+kernel: setup-run ## make the library kernel, unless it is in the cache
 	@Kbuild/kernel --jobs $(JOBS)
 
-kernel-llvm: setup ## a smaller one by clang and lld, for the tests
+kernel-llvm: setup-run ## a smaller one by clang and lld, for the tests
 	@$(llvm_kernel)
 
 demo: kernel ## the whole story in a minute: edit a module under live connections
