@@ -40,6 +40,12 @@ netns = "client"
 to = "192.0.2.0/24"
 gateway = "10.77.0.2"
 
+[[capture]]
+netns = "client"
+device = "link0"
+file = "all.pcap"
+snap = 96
+
 [[device]]
 name = "eth0"
 cable = "cable"
@@ -56,15 +62,16 @@ TEST(AStackFile, IsDoneInTheOrderThatItsPartsNeed) {
   ASSERT_TRUE(commands) << commands.error().message();
   std::string order;
   for (const Command& command : *commands) order += command.method + " ";
-  EXPECT_EQ(order, "netns.add link.add device.add address.add route.add load load sysctl sysctl ");
+  EXPECT_EQ(order, "netns.add link.add device.add capture.start address.add route.add load load sysctl sysctl ");
   EXPECT_EQ((*commands)[1].params, Json({{"a", "client"}, {"b", "server"}, {"rate", "100mbit"}, {"delay", "5ms"},
                                          {"loss", "0.1%"}, {"queue", 100}}));
   EXPECT_EQ((*commands)[1].where, "stack.toml:17:1");
   EXPECT_EQ((*commands)[2].params["cable"], "/home/me/cable");
-  EXPECT_EQ((*commands)[5].params, Json({{"what", "/home/me/mycc"}, {"parameters", "alpha=3"}}));
-  EXPECT_EQ((*commands)[6].params, Json({{"what", "tcp_bbr"}}));
-  EXPECT_EQ((*commands)[7].params, Json({{"name", "net.ipv4.tcp_ecn"}, {"value", "1"}}));
-  EXPECT_EQ((*commands)[8].params["netns"], "server");
+  EXPECT_EQ((*commands)[3].params, Json({{"netns", "client"}, {"device", "link0"}, {"file", "/home/me/all.pcap"}, {"snap", 96}}));
+  EXPECT_EQ((*commands)[6].params, Json({{"what", "/home/me/mycc"}, {"parameters", "alpha=3"}}));
+  EXPECT_EQ((*commands)[7].params, Json({{"what", "tcp_bbr"}}));
+  EXPECT_EQ((*commands)[8].params, Json({{"name", "net.ipv4.tcp_ecn"}, {"value", "1"}}));
+  EXPECT_EQ((*commands)[9].params["netns"], "server");
 }
 
 TEST(AStackFile, ComesOutAsItWentIn) {

@@ -2,12 +2,15 @@
 //
 // What a program may expect of a socket's descriptor: readiness, copies, inheritance.
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
+
+#include <csignal>
 
 #include <array>
 
@@ -358,6 +361,60 @@ TEST(Copies, AreStandardInputAndOutputOfAProgram) {
   EXPECT_EQ(receive(client.get(), 8, MSG_WAITALL), "1000000\n");
   EXPECT_EQ(receive(client.get(), 1), "");
   EXPECT_EQ(exit_code(child), 0);
+}
+
+/// As inetd starts a server of datagrams, and busybox's ping has it.
+TEST(Copies, OfADatagramSocketUnderLowNumbersTakeAndGiveWithAddresses) {
+  auto [server, address] = bound(SOCK_DGRAM);
+  auto [client, client_address] = bound(SOCK_DGRAM);
+  const pid_t child = in_child([&server = server] {
+    ASSERT_EQ(::dup2(server.get(), 0), 0);
+    server.reset();
+    char bytes[100];
+    sockaddr_in from{};
+    socklen_t size = sizeof(from);
+    auto* const at = reinterpret_cast<sockaddr*>(&from);
+    EXPECT_EQ(::recvfrom(0, bytes, sizeof(bytes), 0, at, &size), 4);
+    EXPECT_EQ(from.sin_family, AF_INET);
+    EXPECT_EQ(::sendto(0, "pong!", 5, 0, at, size), 5);
+    EXPECT_EQ(ready(0, POLLIN), 0);
+  });
+  server.reset();
+  EXPECT_EQ(::sendto(client.get(), "ping", 4, 0, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 4);
+  EXPECT_EQ(receive(client.get(), 100), "pong!");
+  EXPECT_EQ(exit_code(child), 0);
+}
+
+volatile std::sig_atomic_t g_sigio = 0;
+
+/// With O_ASYNC the owner of a descriptor hears when it becomes ready, of whatever kind the socket is.
+TEST(Signal, TellsOfInputOfSocketsThatAreAsynchronous) {
+  struct sigaction action {};
+  action.sa_handler = [](int) { g_sigio = g_sigio + 1; };
+  action.sa_flags = SA_RESTART;
+  ASSERT_EQ(::sigaction(SIGIO, &action, nullptr), 0);
+  auto [receiver, address] = bound(SOCK_DGRAM);
+  const UniqueFd sender = open_socket(SOCK_DGRAM);
+  const auto [a, b] = tcp_pair();
+  for (const int fd : {receiver.get(), a.get()}) {
+    ASSERT_EQ(::fcntl(fd, F_SETOWN, ::getpid()), 0);
+    ASSERT_EQ(::fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK), 0);
+  }
+  const auto told = [](const auto& cause) {
+    const auto before = g_sigio;
+    cause();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatience);
+    while (g_sigio == before && std::chrono::steady_clock::now() < deadline) ::sched_yield();
+    return g_sigio != before;
+  };
+  const auto send_datagram = [&] {
+    ::sendto(sender.get(), "news", 4, 0, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  };
+  EXPECT_TRUE(told(send_datagram));
+  EXPECT_EQ(receive(receiver.get(), 10), "news");
+  EXPECT_TRUE(told(send_datagram));
+  EXPECT_TRUE(told([&b = b] { send_all(b.get(), "news"); }));
+  ::signal(SIGIO, SIG_IGN);
 }
 
 TEST(Copies, UnderLowNumbersAreStillTheSocket) {

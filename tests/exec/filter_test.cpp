@@ -98,6 +98,9 @@ TEST(Filter, CatchesTransfersOfMoreThanDataUnderEveryNumber) {
   const sockaddr_in to{};
   const auto* const address = reinterpret_cast<const sockaddr*>(&to);
   EXPECT_EQ(call([&] { return ::sendto(3, &byte, 1, 0, address, sizeof(to)); }), kCaught);
+  sockaddr_in from{};
+  socklen_t size = sizeof(from);
+  EXPECT_EQ(call([&] { return ::recvfrom(3, &byte, 1, 0, reinterpret_cast<sockaddr*>(&from), &size); }), kCaught);
   EXPECT_EQ(call([&] { return ::send(3, &byte, 1, MSG_FASTOPEN); }), kCaught);
   EXPECT_EQ(call([&] { return ::send(3, &byte, 1, MSG_OOB); }), kCaught);
   EXPECT_EQ(call([&] { return ::recvmsg(3, nullptr, MSG_ERRQUEUE | MSG_DONTWAIT); }), kCaught);

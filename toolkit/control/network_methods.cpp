@@ -295,32 +295,132 @@ Result<void> write_whole(Stack& stack, const UniqueFd& fd, std::string_view byte
 constexpr int kCaptureRoom = 2 << 20;
 constexpr std::uint64_t kCaptureTurn = 256;
 
+struct CaptureSpec {
+  std::string device, netns, file;
+  std::uint64_t snap = 0, count = 0;
+};
+
+Result<CaptureSpec> capture_spec_from_json(const Json& params) {
+  CaptureSpec spec;
+  JsonReader reader(params, "capture");
+  LKM_CHECK(reader.require("device"));
+  LKM_CHECK(reader.require("file"));
+  LKM_CHECK(reader.get("device", spec.device));
+  LKM_CHECK(reader.get("netns", spec.netns));
+  LKM_CHECK(reader.get("file", spec.file));
+  LKM_CHECK(reader.get("snap", spec.snap, pcap::kLongest));
+  LKM_CHECK(reader.get("count", spec.count, INT64_MAX));
+  LKM_CHECK(reader.done());
+  if (spec.snap == 0) spec.snap = pcap::kLongest;
+  return spec;
+}
+
+/// A capture with the file that it writes.
+struct OpenCapture {
+  UniqueFd fd;
+  std::unique_ptr<Capture> capture;
+  bool stopping = false;  ///< of one in the background
+};
+
+Result<OpenCapture> open_capture(Stack& stack, const CaptureSpec& spec) {
+  LKM_TRY(Rtnl net, Rtnl::open(stack, spec.netns));
+  LKM_TRY(const unsigned link, net.link_index(spec.device));
+  OpenCapture opened;
+  LKM_TRY(opened.fd, UniqueFd::open(spec.file, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644));
+  LKM_TRY(opened.capture, Capture::start(stack, spec.netns, link, std::size_t(spec.snap), kCaptureRoom));
+  return opened;
+}
+
+/// Until `count` packets are in the file, or the fiber is interrupted: EINTR. `progress` is called now and then.
+Result<void> run_capture(Stack& stack, OpenCapture& opened, std::uint64_t count, const std::function<Result<void>()>& progress) {
+  Capture& capture = *opened.capture;
+  do {
+    LKM_CHECK(write_whole(stack, opened.fd, capture.take()));
+    LKM_CHECK(progress());
+    const auto waited = capture.wait();
+    const auto wanted = count == 0 ? UINT64_MAX : count - capture.packets();
+    LKM_CHECK(capture.drain(std::min(wanted, kCaptureTurn)));  // also what came before the client went
+    if (waited) continue;
+    LKM_CHECK(write_whole(stack, opened.fd, capture.take()));
+    return Failure(waited.error());
+  } while (count == 0 || capture.packets() < count);
+  return write_whole(stack, opened.fd, capture.take());
+}
+
+Json packets_of(const Capture& capture) { return {{"packets", capture.packets()}, {"dropped", capture.dropped()}}; }
+
+/// Captures that nobody waits for.
+class BackgroundCaptures {
+ public:
+  explicit BackgroundCaptures(Stack& stack) : stack_(stack) {}
+  ~BackgroundCaptures() {
+    for (Running& one : running_) end(one);
+  }
+  BackgroundCaptures(const BackgroundCaptures&) = delete;
+  BackgroundCaptures& operator=(const BackgroundCaptures&) = delete;
+
+  Result<void> start(const CaptureSpec& spec) {
+    std::erase_if(running_, [](const Running& one) { return one.fiber.done(); });
+    if (find(spec.file) != running_.end()) return fail(EBUSY, "capture into '{}'", spec.file);
+    LKM_TRY(auto opened, open_capture(stack_, spec));
+    auto shared = std::make_shared<OpenCapture>(std::move(opened));
+    Running one{.file = spec.file, .count = spec.count, .opened = shared, .fiber = {}};
+    LKM_TRY(one.fiber, stack_.spawn("capture", [&stack = stack_, shared, count = spec.count] {
+      (void)run_capture(stack, *shared, count, [&] { return shared->stopping ? fail(EINTR, "capture") : Result<void>(); });
+    }));
+    running_.push_back(std::move(one));
+    return {};
+  }
+  /// What it has come to.
+  Result<Json> stop(const std::string& file) {
+    const auto found = find(file);
+    if (found == running_.end()) return fail(ENOENT, "a capture into '{}'", file);
+    Running one = std::move(*found);
+    running_.erase(found);
+    end(one);
+    return packets_of(*one.opened->capture);
+  }
+
+ private:
+  struct Running {
+    std::string file;
+    std::uint64_t count;
+    std::shared_ptr<OpenCapture> opened;
+    Fiber fiber;
+  };
+  std::vector<Running>::iterator find(const std::string& file) { return std::ranges::find(running_, file, &Running::file); }
+  /// With what has come until now.
+  void end(Running& one) {
+    OpenCapture& opened = *one.opened;
+    opened.stopping = true;
+    while (!one.fiber.done()) {
+      one.fiber.interrupt();  // again: the one before may have met a call that does not wait
+      stack_.sleep_for(std::chrono::milliseconds(1));
+    }
+    if (one.count == 0 && opened.capture->drain()) (void)write_whole(stack_, opened.fd, opened.capture->take());
+  }
+
+  Stack& stack_;
+  std::vector<Running> running_;
+};
+
 // The stack writes the file, so that packets need not pass the control socket. "file" may be a pipe of the client's.
 void add_capture(Server& server, Stack& stack) {
   server.add("capture", [&stack](Call& call) -> Result<Json> {
-    LKM_TRY(const auto device, string_param(call.params(), "device"));
-    LKM_TRY(const auto netns, string_param(call.params(), "netns"));
+    LKM_TRY(const CaptureSpec spec, capture_spec_from_json(call.params()));
+    LKM_TRY(auto opened, open_capture(stack, spec));
+    LKM_CHECK(run_capture(stack, opened, spec.count, [&] { return call.event({{"capture", packets_of(*opened.capture)}}); }));
+    return packets_of(*opened.capture);
+  });
+  const auto background = std::make_shared<BackgroundCaptures>(stack);
+  server.add("capture.start", [background](Call& call) -> Result<Json> {
+    LKM_TRY(const CaptureSpec spec, capture_spec_from_json(call.params()));
+    LKM_CHECK(background->start(spec));
+    return Json::object();
+  });
+  server.add("capture.stop", [background](Call& call) -> Result<Json> {
     LKM_TRY(const auto file, string_param(call.params(), "file"));
-    LKM_TRY(const auto snap, integer_param(call.params(), "snap", 0));
-    LKM_TRY(const auto count, integer_param(call.params(), "count", 0));
-    if (snap <= 0 || snap > 262144 || count < 0) return fail(EINVAL, "capture: 'snap' {}, 'count' {}", snap, count);
-    LKM_TRY(Rtnl net, Rtnl::open(stack, netns));
-    LKM_TRY(const unsigned link, net.link_index(device));
-    LKM_TRY(const auto fd, UniqueFd::open(file, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644));
-    LKM_TRY(const auto capture, Capture::start(stack, netns, link, std::size_t(snap), kCaptureRoom));
-    const auto packets = [&] { return Json{{"packets", capture->packets()}, {"dropped", capture->dropped()}}; };
-    do {
-      LKM_CHECK(write_whole(stack, fd, capture->take()));
-      LKM_CHECK(call.event({{"capture", packets()}}));
-      const auto waited = capture->wait();
-      const auto wanted = count == 0 ? UINT64_MAX : std::uint64_t(count) - capture->packets();
-      LKM_CHECK(capture->drain(std::min(wanted, kCaptureTurn)));  // also what came before the client went
-      if (waited) continue;
-      LKM_CHECK(write_whole(stack, fd, capture->take()));
-      return Failure(waited.error());
-    } while (count == 0 || capture->packets() < std::uint64_t(count));
-    LKM_CHECK(write_whole(stack, fd, capture->take()));
-    return packets();
+    return background->stop(file);
   });
 }
 

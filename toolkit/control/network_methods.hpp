@@ -10,6 +10,9 @@
 //                                      → the device, which is up
 //   device.del {name}                  → {}
 //   device.list                        → {devices:[device…]}
+//   capture       {device, netns?, file, snap?, count?} → {packets, dropped}, after events {"capture":the same}
+//   capture.start the same             → {}; it goes on by itself
+//   capture.stop  {file}               → {packets, dropped}
 //   flow.start a flow                  → its report
 //   flow.wait  {id, every_ns?}         → its report at the end, after events {"flow":report}
 //   flow.stop  {id}                    → its report

@@ -113,6 +113,10 @@ void Record::note(const std::string& method, const Json& params, const Json& res
     put({{method, params}, "device " + name});
   } else if (method == "device.del") {
     drop("device " + name);
+  } else if (method == "capture.start") {
+    put({{method, params}, "capture " + text(params, "file")});
+  } else if (method == "capture.stop") {
+    drop("capture " + text(params, "file"));
   } else if (method == "address.add") {
     put({{method, params}, fmt::format("address {} {} {}", text(params, "netns"), text(params, "device"), text(params, "address"))});
   } else if (method == "route.add") {

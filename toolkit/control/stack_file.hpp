@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// Stack file: what a stack is made of, as TOML: namespaces, links, devices, addresses, routes, modules and sysctls.
+// Stack file: what a stack is made of, as TOML: namespaces, links, devices, captures, addresses, routes, modules and sysctls.
 //
 //   [[link]]
 //   a = "client"
@@ -34,8 +34,8 @@ struct Command {
   std::string where = {};  ///< "stack.toml:12:1"
 };
 
-/// In the order in which they are to be done: namespaces, links, devices, addresses, routes, modules, sysctls; within
-/// these as in the file. `shown` names the text in complaints; paths are relative to `folder`. Errors without a code, with
+/// In the order in which they are to be done: namespaces, links, devices, captures, addresses, routes, modules, sysctls;
+/// within these as in the file. `shown` names the text in complaints; paths are relative to `folder`. Errors without a code, with
 /// the place: whatever can be known without a stack.
 Result<std::vector<Command>> parse_stack_file(std::string_view text, const std::string& shown,
                                               const std::filesystem::path& folder);

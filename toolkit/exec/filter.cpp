@@ -84,9 +84,10 @@ std::vector<sock_filter> filter_program() {
       p.load_argument(transfer.flags);
       p.only_if(BPF_JSET, transfer.telling);
       p.give(kTell);
-      if (transfer.number == SYS_sendto) {
+      if (transfer.number == SYS_sendto || transfer.number == SYS_recvfrom) {
         // With an address: a connection of TCP ignores it, the AF_UNIX socket in its place would
-        // not.
+        // not. Who asks for one has no connection as a rule, so that such a socket is served under
+        // any number.
         p.load_argument(4);
         p.give_if_not(0, kTell);
         p.load(offsetof(seccomp_data, args) + 4 * 8 + 4);

@@ -39,6 +39,12 @@ bool connected(const Socket& socket) {
   return type == SOCK_STREAM && socket.fd.call(SYS_getpeername, &peer, &peer_size) == 0;
 }
 
+/// A connection is reset.
+void disconnect(const Socket& socket) {
+  const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
+  socket.fd.call(SYS_connect, &nobody, sizeof(nobody));
+}
+
 Result<void> add_end(const UniqueFd& set, int fd, std::uint32_t events, std::uint64_t about) {
   epoll_event event{.events = events, .data = {.u64 = about}};
   if (::epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
@@ -346,7 +352,9 @@ void Programs::go_on_from_snapshot() {
     const bool used = std::exchange(socket->uses, tally_[socket->tally]) != tally_[socket->tally];
     if (socket->use == Use::kConnection || socket->use == Use::kConnecting) {
       if (used) {
-        abort_connection(*socket);
+        // Both sides hear of it: a program must not take it for the other side's end.
+        disconnect(*socket);
+        break_connection(*socket);
       } else if (socket->use == Use::kConnection) {
         happened_on_host(*socket, socket->placeholder.events() | EPOLLOUT);
         if (socket->use == Use::kConnection) happened_in_stack(*socket, EPOLLIN | EPOLLOUT);
@@ -357,8 +365,7 @@ void Programs::go_on_from_snapshot() {
     socket->placeholder.look_again();
     pollfd ready{.fd = socket->fd.get(), .events = POLLIN | POLLOUT | POLLRDHUP, .revents = 0};
     if (used && connected(*socket)) {
-      const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
-      socket->fd.call(SYS_connect, &nobody, sizeof(nobody));
+      disconnect(*socket);
       ready.revents = POLLIN | POLLOUT | POLLRDHUP | POLLHUP;
     } else {
       stack_.syscall(SYS_poll, &ready, 1, 0);

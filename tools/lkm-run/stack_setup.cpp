@@ -34,6 +34,9 @@ std::string by_hand(const control::Command& command) {
     add({"tap", "packet", "cable", "uplink", "pcap"});
     if (params.contains("pcap_out")) line += " --pcap-out " + text(params, "pcap_out");
     add({"pace", "netns", "address", "gateway", "mtu", "mac"});
+  } else if (command.method == "capture.start") {
+    line = fmt::format("lkm-run capture {} -w {} --background", text(params, "device"), text(params, "file"));
+    add({"netns", "snap", "count"});
   } else if (command.method == "address.add") {
     line = "lkm-run exec";
     add({"netns"});

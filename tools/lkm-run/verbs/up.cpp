@@ -245,7 +245,7 @@ const Verb kUp = {
         "Boots a Linux network stack in a process of its own, mounts its /proc and /sys, and returns "
         "once it can be used. The library kernel is built first when it is not in the cache; that "
         "takes minutes, once.\n\n"
-        "With --file the stack is made what a TOML file says: namespaces, links, devices, addresses, routes, modules and "
+        "With --file the stack is made what a TOML file says: namespaces, links, devices, captures, addresses, routes, modules and "
         "sysctls (docs/stack-file.md). The file is checked before anything is done, and if a part of it cannot be done "
         "there is no stack. `lkm-run info --file` prints such a file of a stack that is up.\n\n"
         "--limits says what each program of `lkm-run exec` may have of the stack, with all that it starts: sockets=N, "
