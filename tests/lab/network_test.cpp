@@ -110,6 +110,31 @@ TEST_F(ANetwork, TellsHowLongEachPacketWasInAQueue) {
   }
 }
 
+// Nor does a delay that is another one for each packet have a part in it.
+TEST_F(ANetwork, TellsTheQueueFromADelayThatVaries) {
+  Scenario scenario;
+  scenario.duration = 5s;
+  scenario.links.push_back({.a = "x", .b = "y", .rate = 12'112'000, .delay = 30ms, .jitter = 10ms,
+                            .limit = {20, Limit::Unit::kPackets}});
+  scenario.flows.push_back({.name = "much", .kind = FlowKind::kUdp, .from = "x", .to = "y", .rate = 15'000'000,
+                            .datagram = 1472});
+  scenario.flows.push_back({.name = "back", .kind = FlowKind::kUdp, .from = "y", .to = "x", .ip = IpFamily::kV6,
+                            .rate = 1'000'000, .datagram = 100});
+  Scenario thin = scenario;
+  thin.flows[0].rate = 1'000'000;
+  const auto waits = [&](const Scenario& of) {
+    auto result = run_in_child(of, options_);
+    EXPECT_TRUE(result);
+    return named(result->queues, "x-y").sojourns;
+  };
+  const Times full = waits(scenario), idle = waits(thin);
+  EXPECT_GE(full.quantile(0.5), 18ms);
+  EXPECT_LE(full.quantile(0.99), 20'020us);
+  EXPECT_GT(idle.count, 400u);
+  EXPECT_LT(idle.quantile(0.5), 100us);
+  EXPECT_LT(idle.quantile(0.99), 5ms);  // some come together
+}
+
 // fq_codel lets the packets of a thin flow pass a thick flow's: backlog over rate would be true of the thick one only.
 TEST_F(ANetwork, TellsTheTimesOfPacketsThatPassOthers) {
   Scenario scenario = dumbbell({.rate = 10'000'000, .qdisc = "fq_codel", .duration = 10s});

@@ -72,6 +72,7 @@ Result<void> Network::make_nodes() {
       Port made{.link = i,
                 .peer = peer,
                 .device = fmt::format("link{}", i),
+                .upper = fmt::format("{}{}", link.has_queue() && link.varies() ? "path" : "link", i),
                 .addresses = {},
                 .peer_addresses = {},
                 .mac = mac_of(i, end),
@@ -127,7 +128,9 @@ Result<void> Network::make_links() {
     for (const std::string& name : {link.a, link.b}) {
       Node& node = nodes_[name];
       Port& port = *port_of(name, i);
+      if (port.upper != port.device) LKM_CHECK(node.net->macvlan_add(port.upper, port.device));
       LKM_TRY(port.index, node.net->link_index(port.device));
+      LKM_TRY(port.upper_index, node.net->link_index(port.upper));
       LKM_CHECK(emulate(name, port));
       LKM_CHECK(add_to(port, node));
     }
@@ -147,11 +150,13 @@ Result<void> Network::forward_v6() {
 
 // The device is up, has its address, and knows the other end.
 Result<void> Network::add_to(Port& port, Node& node) {
-  if (families_.size() > 1) LKM_CHECK(node.net->link_silent(port.device));
-  for (const auto& [family, address] : port.addresses) LKM_CHECK(node.net->addr_add(port.device, address));
-  LKM_CHECK(node.net->link_up(port.device));
+  for (const std::string& device : {port.device, port.upper}) {
+    if (families_.size() > 1) LKM_CHECK(node.net->link_silent(device));
+    LKM_CHECK(node.net->link_up(device));
+  }
+  for (const auto& [family, address] : port.addresses) LKM_CHECK(node.net->addr_add(port.upper, address));
   for (const auto& [family, address] : port.peer_addresses)
-    LKM_CHECK(node.net->neighbour_add(port.device, address, port.peer_mac));
+    LKM_CHECK(node.net->neighbour_add(port.upper, address, port.peer_mac));
   return {};
 }
 
@@ -173,10 +178,12 @@ Result<void> Network::emulate(const std::string& name, const Port& port) {
                       .loss = link.loss,
                       .reorder = link.reorder,
                       .limit = kPathPackets};
-    const std::uint32_t path = major(kPath);
-    LKM_CHECK(qdiscs.add({port.index, parent, handle(path)}, "netem",
+    const bool apart = port.upper != port.device;
+    const std::uint32_t path = apart ? kPath : major(kPath);
+    LKM_CHECK(qdiscs.add({port.upper_index, apart ? TC_H_ROOT : parent, handle(path)}, "netem",
                          [&](nlmsghdr* message) { put_netem_options(message, netem); }));
-    parent = class_of(path, 1);  // netem's only class
+    if (!apart) parent = class_of(path, 1);  // netem's only class
+    if (!apart) queue.path = link.delay;
   }
   if (!link.has_queue()) return {};
   queue.bucket = major(kRate);
@@ -400,6 +407,7 @@ Result<void> Network::set_up(const std::string& name, bool up) {
   Port& port = *port_of(link.a, index);
   if (!up) return nodes_[link.a].net->link_down(port.device);
   LKM_CHECK(nodes_[link.a].net->link_up(port.device));
+  if (port.upper != port.device) return {};  // which had lost its carrier only
   // With the device the kernel has taken down what led through it; the other end has lost its carrier only.
   for (const auto& [family, address] : port.peer_addresses)
     LKM_CHECK(nodes_[link.a].net->neighbour_add(port.device, address, port.peer_mac));

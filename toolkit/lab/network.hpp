@@ -9,7 +9,8 @@
 //
 // Each end of a link emulates the way out of it: netem (delay, jitter, loss, reordering), behind it a token bucket of
 // one packet (the rate), and in that the queue. So a packet has its delay first and waits for the rate then, which
-// comes to the same round trip.
+// comes to the same round trip. Where the delay varies, netem is on a device of its own, a macvlan over that with the queue:
+// so what the kernel's events tell of the lower one is the queue's alone.
 #pragma once
 
 #include <functional>
@@ -42,6 +43,7 @@ struct Queue {
   const Trace* trace = nullptr;
   std::uint32_t root = 0;    ///< major of the device's first qdisc: no other device has one of that number
   std::uint32_t bucket = 0;  ///< major of the token bucket; may be the root
+  nanoseconds path{};        ///< delay between the root and the bucket
   std::uint64_t limit_bytes = 0;    ///< 0: as the qdisc has it
   std::uint64_t limit_packets = 0;  ///< 0: likewise
 };
@@ -74,8 +76,10 @@ class Network {
   struct Port {
     std::size_t link;  // in Scenario::links
     std::string peer;
-    std::string device;
-    unsigned index = 0;  // of the device
+    std::string device;    // with the queue
+    std::string upper;     // with the addresses: the same, or a macvlan over it
+    unsigned index = 0;    // of the device
+    unsigned upper_index = 0;
     std::map<IpFamily, IpPrefix> addresses, peer_addresses;
     MacAddress mac, peer_mac;
   };

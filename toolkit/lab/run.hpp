@@ -42,7 +42,7 @@ struct QueueSample {
   std::uint64_t sent_bytes = 0, sent_packets = 0;  ///< so far
   std::uint64_t rate = 0;                ///< bit/s at that moment; of a trace, since the last sample
   nanoseconds delay{};                   ///< how long the last one in the queue will wait, if it leaves in order
-  std::uint64_t left = 0;                ///< packets that have left since the last sample, of those that sojourn.hpp can tell
+  std::uint64_t left = 0;                ///< packets that have left since the last sample; 0 when they were not measured
   nanoseconds sojourn_mean{}, sojourn_longest{};  ///< of these: from coming to leaving
 };
 
@@ -69,7 +69,7 @@ struct QueueSeries {
   std::string name;
   std::uint64_t limit_bytes = 0, limit_packets = 0;
   std::vector<QueueSample> samples;
-  Times sojourns;  ///< of all packets that have left; none where they cannot be told
+  Times sojourns;  ///< of all packets that have left; none when they were not measured
 };
 
 /// What an event did, or why it could not.

@@ -54,6 +54,8 @@ struct LinkSpec {
   [[nodiscard]] std::string name() const { return a + "-" + b; }
   /// Whether packets are delayed, lost or reordered on it.
   [[nodiscard]] bool needs_path() const { return delay.count() > 0 || jitter.count() > 0 || loss > 0 || reorder > 0; }
+  /// Whether the delay is another one for each packet.
+  [[nodiscard]] bool varies() const { return jitter.count() > 0 || reorder > 0; }
   [[nodiscard]] bool has_queue() const { return rate > 0 || trace != nullptr; }
 };
 

@@ -38,14 +38,10 @@ double most_rate(const Scenario& scenario, const Network& network) {
 
 Result<std::unique_ptr<Sojourns>> Sojourns::start(Stack& stack, const Scenario& scenario, const Network& network) {
   auto all = std::unique_ptr<Sojourns>(new Sojourns(stack));
-  for (const Queue& queue : network.queues()) {
-    const LinkSpec& link = scenario.links[queue.link];
-    all->queues_.push_back(
-        {.told = link.jitter == 0ns && link.reorder == 0, .delay = link.delay, .part = {}, .all = {}});
-  }
+  for (const Queue& queue : network.queues()) all->queues_.push_back({.path = queue.path, .part = {}, .all = {}});
   const double packets = most_rate(scenario, network) / 8 / kLeastFrame;  // a second, at most
   all->interval_ = std::clamp(nanoseconds(std::int64_t(kRoom / std::max(packets, 1.0) * 1e9)), kOften, kSeldom);
-  if (!scenario.measure.sojourns || std::ranges::none_of(all->queues_, &PerQueue::told)) return all;
+  if (!scenario.measure.sojourns || all->queues_.empty()) return all;
   const long made = stack.syscall(SYS_mkdir, kFolder.c_str(), 0700);
   if (made < 0) return fail(int(-made), "make '{}'", kFolder);
   LKM_CHECK(stack.write_file(kFolder + "/buffer_subbuf_size_kb", kPageKb));
@@ -53,7 +49,7 @@ Result<std::unique_ptr<Sojourns>> Sojourns::start(Stack& stack, const Scenario& 
   // Else each switch of tasks notes the names of both.
   LKM_CHECK(stack.write_file(kFolder + "/trace_options", "norecord-cmd"));
   // A filter has its price, an event more to look at has less; but there is room for those of queues only.
-  all->others_ = std::ranges::any_of(scenario.links, [](const LinkSpec& link) { return !link.has_queue() && link.needs_path(); });
+  all->others_ = std::ranges::any_of(scenario.links, [](const LinkSpec& link) { return link.needs_path() && (!link.has_queue() || link.varies()); });
   LKM_TRY(all->enqueue_, all->enable("qdisc_enqueue"));
   LKM_TRY(all->dequeue_, all->enable("qdisc_dequeue"));
   const auto open = [&](const char* name) -> Result<StackFd> {
@@ -120,9 +116,9 @@ void Sojourns::note(std::uint64_t at_ns, std::span<const std::byte> event) {
   const std::uint64_t since_ns = std::exchange(came.at_ns, 0);
   const std::size_t number = came.queue;
   PerQueue& queue = queues_[number];
-  if (since_ns == 0 || !queue.told || (dequeue_.handle.in(event) >> 16) != kFirstRoot + number) return;
+  if (since_ns == 0 || (dequeue_.handle.in(event) >> 16) != kFirstRoot + number) return;
   // By the wall clock a timer may be early by what the two clocks are read apart.
-  const nanoseconds time = std::max(nanoseconds(at_ns - since_ns) - queue.delay, 0ns);
+  const nanoseconds time = std::max(nanoseconds(at_ns - since_ns) - queue.path, 0ns);
   queue.all.add(time);
   ++queue.part.packets;
   queue.part.sum += time;

@@ -2,7 +2,7 @@
 //
 // Sojourns: how long each packet was in a queue, by the kernel's own events qdisc:qdisc_enqueue and qdisc:qdisc_dequeue.
 // They tell when a packet came to a device's first qdisc and when it left it for the wire; where that is a netem, what it
-// delays the packet by is known and not counted. So a link on which the delay varies (jitter, reordering) has none.
+// delays every packet by is known and not counted (Queue::path).
 //
 // Nobody waits for events; they are fetched at fixed times, as a capture's packets are. Only on fibers.
 #pragma once
@@ -42,13 +42,12 @@ class Sojourns {
   };
   /// Of a queue, by its place in Network::queues().
   Part take(std::size_t queue);
-  /// Of all packets so far. Empty, too, where they cannot be told.
+  /// Of all packets so far.
   [[nodiscard]] const Times& all(std::size_t queue) const { return queues_[queue].all; }
 
  private:
   struct PerQueue {
-    bool told = false;  // its delay does not vary
-    nanoseconds delay{};
+    nanoseconds path{};
     Part part;
     Times all;
   };

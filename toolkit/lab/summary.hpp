@@ -36,8 +36,8 @@ struct FlowSummary {
 struct QueueSummary {
   std::string name;
   double utilisation = 0;  ///< share of the link's rate that was used
-  /// Of the packets that left: how long they were in the queue. Where that cannot be told (sojourn.hpp), of the samples:
-  /// how long the last packet in the queue will wait.
+  /// Of the packets that left: how long they were in the queue. When that was not measured, of the samples: how long the
+  /// last packet in the queue will wait.
   Quantiles delay_ms;
   double drops = 0;        ///< share of the packets that came
   double marks = 0;

@@ -176,6 +176,24 @@ Result<void> Rtnl::veth_add(const std::string& link, const VethOptions& options)
                                                place(link), options.peer, options.peer_netns));
 }
 
+Result<void> Rtnl::macvlan_add(const std::string& link, const std::string& lower) {
+  LKM_CHECK(check_name(link));
+  LKM_TRY(const unsigned index, link_index(lower));
+  NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+  message.extra<ifinfomsg>();
+  nlmsghdr* header = message.header();
+  mnl_attr_put_strz(header, IFLA_IFNAME, link.c_str());
+  mnl_attr_put_u32(header, IFLA_LINK, index);
+  mnl_attr_put_u32(header, IFLA_GSO_MAX_SEGS, 1);
+  nlattr* info = mnl_attr_nest_start(header, IFLA_LINKINFO);
+  mnl_attr_put_strz(header, IFLA_INFO_KIND, "macvlan");
+  nlattr* data = mnl_attr_nest_start(header, IFLA_INFO_DATA);
+  mnl_attr_put_u32(header, IFLA_MACVLAN_MODE, MACVLAN_MODE_PASSTHRU);
+  mnl_attr_nest_end(header, data);
+  mnl_attr_nest_end(header, info);
+  return netlink_.request(message, fmt::format("add macvlan {} over '{}'", place(link), lower));
+}
+
 Result<void> Rtnl::addr_add(const std::string& link, const IpPrefix& address) {
   LKM_TRY(const unsigned index, link_index(link));
   NetlinkMessage message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);

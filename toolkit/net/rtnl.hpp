@@ -62,6 +62,10 @@ class Rtnl {
   /// A veth pair, both ends down and without addresses.
   Result<void> veth_add(const std::string& link, const VethOptions& options);
 
+  /// A macvlan device over `lower` that has all of its packets, and its address: a second qdisc before that of `lower`. Both
+  /// are down. TCP sends packets of one segment over it.
+  Result<void> macvlan_add(const std::string& link, const std::string& lower);
+
   /// v6 addresses skip duplicate address detection: usable at once.
   Result<void> addr_add(const std::string& link, const IpPrefix& address);
   /// Addresses of one link, or of all; those of scope link (fe80::) and host (loopback) left out.
