@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -91,6 +92,13 @@ TEST(Filter, CatchesReadsOfDescriptorsInItsRangeOnly) {
   EXPECT_EQ(call([&] { return ::recv(kFirstFd - 1, &byte, 1, 0); }),
             std::pair(-long(EBADF), false));
   EXPECT_EQ(call([&] { return ::read(kFirstFd - 1, &byte, 0); }), std::pair(-long(EBADF), false));
+}
+
+TEST(Filter, CatchesMappingsOfDescriptorsInItsRangeOnly) {
+  const auto map = [](int fd) { return [fd] { return ::syscall(SYS_mmap, nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0); }; };
+  EXPECT_EQ(call(map(kFirstFd)), kCaught);
+  EXPECT_EQ(call(map(kFirstFd - 1)), std::pair(-long(EBADF), false));
+  EXPECT_FALSE(call([] { return ::syscall(SYS_mmap, nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == -1 ? -1L : 0L; }).second);
 }
 
 TEST(Filter, CatchesTransfersOfMoreThanDataUnderEveryNumber) {

@@ -5,6 +5,7 @@
 #include <asm-generic/ioctls.h>
 #include <asm-generic/sockios.h>
 #include <fcntl.h>
+#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -119,10 +120,22 @@ Thread::Outcome Thread::pass() {
   return std::nullopt;
 }
 
+/// Numbers that have another file for the time of a call get their own back.
+void Thread::give_back_numbers() {
+  for (const Process::Borrowed& one : std::exchange(process_->borrowed, {})) {
+    const auto there = process_->borrow(one.number);
+    if (!there || inode_of(there->get()) != one.there_now) continue;  // closed meanwhile, or another file
+    session_->notifications.replace(call_.id, one.descriptor.get(), one.number, one.close_on_exec);
+  }
+}
+
 Thread::Outcome Thread::dispatch() {
+  give_back_numbers();
   switch (call_.data.nr) {
     case SYS_socket:
       return open_socket();
+    case SYS_mmap:
+      return map();
     case SYS_sendfile:
       return send_file();
     case SYS_splice: {
@@ -168,12 +181,20 @@ Thread::Outcome Thread::on_socket(Target& target) {
       // It makes a descriptor of the stack, which means nothing to the program.
       if (arg(1) == SIOCGSKNS) return -EOPNOTSUPP;
       break;
+    case SYS_getsockopt:
+      if (arg(1) == SOL_PACKET) {
+        if (const auto done = on_packet_option(target)) return *done;
+      }
+      break;
     case SYS_setsockopt:
       // Its pages would have to be the stack's.
       if (arg(1) == SOL_SOCKET && arg(2) == SO_ZEROCOPY) return -EOPNOTSUPP;
       // These speak in control messages, which a connection's descriptor does not carry.
       if (tcp && (arg(1) == SOL_TLS || (arg(1) == IPPROTO_TCP && arg(2) == TCP_INQ)))
         return -EOPNOTSUPP;
+      if (arg(1) == SOL_PACKET) {
+        if (const auto done = on_packet_option(target)) return *done;
+      }
       if (arg(1) == SOL_SOCKET && (arg(2) == SO_RCVBUFFORCE || arg(2) == SO_SNDBUFFORCE)) return set_buffer(target);
       break;
     default:
@@ -373,6 +394,57 @@ Thread::Outcome Thread::accept(Target& target) {
 Thread::Outcome Thread::duplicate(const Target& target, int from, bool close_on_exec) {
   return from < 0 ? Outcome(-EINVAL)
                   : give_number(target.socket, target.end.get(), from, close_on_exec);
+}
+
+/// Options of packet sockets that are about mapped rings; nothing for others.
+std::optional<Thread::Outcome> Thread::on_packet_option(Target& target) {
+  Socket& socket = *target.socket;
+  auto* const at = reinterpret_cast<const void*>(arg(3));
+  const bool sets = call_.data.nr == SYS_setsockopt;
+  int value = 0;
+  switch (arg(2)) {
+    case PACKET_HDRLEN:
+    case PACKET_VERSION:
+      // Programs try the third version first, and take the second.
+      if (sets == (arg(2) == PACKET_HDRLEN)) return std::nullopt;
+      if (read(&value, at, sizeof value) != 0) return -EFAULT;
+      return value == TPACKET_V3 ? std::optional<Outcome>(-EINVAL) : std::nullopt;
+    case PACKET_RESERVE:
+      if (sets && read(&value, at, sizeof value) == 0) socket.reserve = unsigned(value);
+      return std::nullopt;
+    case PACKET_TX_RING:
+      return sets ? std::optional<Outcome>(-EOPNOTSUPP) : std::nullopt;
+    case PACKET_RX_RING:
+      break;
+    default:
+      return std::nullopt;
+  }
+  int version = TPACKET_V1;
+  socklen_t size = sizeof version;
+  socket.fd.call(SYS_getsockopt, SOL_PACKET, PACKET_VERSION, &version, &size);
+  tpacket_req wanted{};
+  if (arg(4) < sizeof wanted || version != TPACKET_V2) return -EINVAL;
+  if (read(&wanted, at, sizeof wanted) != 0) return -EFAULT;
+  socket.ring.reset();
+  if (wanted.tp_block_nr == 0) return 0;
+  auto made = PacketRing::make(socket.fd, wanted, socket.reserve, session_->account);
+  if (!made) return -made.error().errno_value();
+  socket.ring = std::move(*made);
+  programs_.ring_made(target.socket);
+  return 0;
+}
+
+/// mmap() of a packet socket: of its ring.
+Thread::Outcome Thread::map() {
+  const int number = int(arg(4));
+  auto on = target(number);
+  if (!on || !on->socket || !on->socket->ring) return pass();
+  const PacketRing& ring = *on->socket->ring;
+  if (arg(1) > ring.size() || arg(5) != 0) return -EINVAL;
+  const int put = session_->notifications.replace(call_.id, ring.file(), number, true);
+  if (put < 0) return put;
+  process_->borrowed.push_back({number, inode_of(ring.file()), std::move(on->end), false});
+  return pass();
 }
 
 /// A buffer beyond what the network's sysctls allow, which root may have: one socket's is within the program's memory.

@@ -114,6 +114,10 @@ std::vector<sock_filter> filter_program() {
     tell_if_ours(2);
     p.give(kAllow);
   });
+  p.on(SYS_mmap, [&] {
+    tell_if_ours(4);
+    p.give(kAllow);
+  });
   p.on(SYS_ioctl, [&] {
     tell_if_ours(0);
     p.load_argument(1);

@@ -33,6 +33,7 @@ class Account {
 
   std::uint64_t sockets = 0;
   std::uint64_t threads = 0;
+  std::uint64_t rings = 0;  ///< bytes of packet rings
 
   [[nodiscard]] const Limits& limits() const { return limits_; }
   /// Whether there may be one more. If not, the log is told, once a second at most. `who` is for that.

@@ -104,11 +104,21 @@ void Notifications::pass(std::uint64_t id) {
 }
 
 int Notifications::place(std::uint64_t id, int descriptor, int number, bool close_on_exec) {
+  const int result = add(id, descriptor, number, close_on_exec, SECCOMP_ADDFD_FLAG_SEND);
+  if (result >= 0) forget(id);
+  return result;
+}
+
+int Notifications::replace(std::uint64_t id, int descriptor, int number, bool close_on_exec) {
+  return add(id, descriptor, number, close_on_exec, 0);
+}
+
+int Notifications::add(std::uint64_t id, int descriptor, int number, bool close_on_exec, std::uint32_t flags) {
   seccomp_notif_addfd request{};
   request.id = id;
   request.srcfd = std::uint32_t(descriptor);
   request.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
-  request.flags = SECCOMP_ADDFD_FLAG_SEND;
+  request.flags = flags;
   if (number != kLowest) {
     request.flags |= SECCOMP_ADDFD_FLAG_SETFD;
     request.newfd = std::uint32_t(number);
@@ -121,7 +131,6 @@ int Notifications::place(std::uint64_t id, int descriptor, int number, bool clos
   const int placed = ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &request);
   const int result = placed >= 0 ? placed : -errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (result >= 0) forget(id);
   return result;
 }
 

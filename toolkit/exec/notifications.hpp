@@ -40,8 +40,11 @@ class Notifications {
   /// the caller's limit.
   static constexpr int kLowest = -1;
   int place(std::uint64_t id, int descriptor, int number, bool close_on_exec);
+  /// The same, but the call is not ended by it.
+  int replace(std::uint64_t id, int descriptor, int number, bool close_on_exec);
 
  private:
+  int add(std::uint64_t id, int descriptor, int number, bool close_on_exec, std::uint32_t flags);
   Notifications(UniqueFd listener, SharedArray<seccomp_notif> open)
       : fd_(std::move(listener)), open_(std::move(open)) {}
   void note(const seccomp_notif& call);

@@ -78,6 +78,11 @@ std::string thread_name(pid_t tid) {
   return name.empty() ? "program" : name;
 }
 
+std::uint64_t inode_of(int descriptor) {
+  struct stat status {};
+  return ::fstat(descriptor, &status) == 0 ? status.st_ino : 0;
+}
+
 std::uint64_t socket_inode(int descriptor) {
   struct stat status {};
   return ::fstat(descriptor, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;

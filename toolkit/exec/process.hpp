@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "toolkit/base/result.hpp"
 #include "toolkit/base/unique_fd.hpp"
@@ -26,6 +27,15 @@ class Process {
   /// Another descriptor of the file that the process has as `number` (pidfd_getfd(2)).
   /// Errors: EBADF when there is none; ESRCH; EPERM when the stack may not look into the process.
   [[nodiscard]] Result<UniqueFd> borrow(int number) const;
+
+  /// A number whose file is another one for a moment, and what is to be there again (packet_ring.hpp).
+  struct Borrowed {
+    int number;
+    std::uint64_t there_now;  ///< st_ino
+    UniqueFd descriptor;
+    bool close_on_exec;
+  };
+  std::vector<Borrowed> borrowed;
 
   /// An unused number for a socket whose reads and writes are to be caught (filter.hpp), from
   /// `from` on; -EMFILE when there is none.
@@ -53,7 +63,9 @@ Pending pending_signal(const Process& process, pid_t tid);
 /// Its name, as ps(1) shows it.
 std::string thread_name(pid_t tid);
 
-/// st_ino of an open file if it is a socket of the host, else 0.
+/// st_ino of an open file; 0 when there is none.
+std::uint64_t inode_of(int descriptor);
+/// The same if it is a socket of the host, else 0.
 std::uint64_t socket_inode(int descriptor);
 
 }  // namespace lkm::exec

@@ -147,7 +147,8 @@ void Programs::keep_house() {
     look_at_host();
     admit_new_threads();
     if (looking_) look_after_calls();
-    stack_.park(looking_ ? stack_.now() + kLookEvery : kForever);
+    look_after_rings();
+    stack_.park(looking_ || !rings_.empty() ? stack_.now() + kLookEvery : kForever);
   }
 }
 
@@ -242,6 +243,11 @@ void Programs::happened_in_stack(Socket& socket, unsigned events) {
       break;
     case Use::kMessages:
     case Use::kListening:
+      if (const auto ring = socket.ring) {
+        ring->fill();
+        if (ring->has_some()) socket.placeholder.raise(EPOLLIN);
+        return;
+      }
       // Who waits inside a call for the same takes it, and shows what is left.
       if (socket.receiving > 0 && (events & EPOLLRDHUP) == 0) events &= ~unsigned(EPOLLIN);
       if (socket.sending > 0) events &= ~unsigned(EPOLLOUT);
@@ -395,6 +401,34 @@ void Programs::begins(Thread&) {
 
 void Programs::ends(Thread&) { --busy_; }
 
+void Programs::ring_made(const std::shared_ptr<Socket>& socket) {
+  rings_.push_back(socket);
+  house_.unpark();
+}
+
+/// Nothing tells when a program has given frames back: then its descriptor is to be readable no more, and there is room
+/// for others.
+void Programs::look_after_rings() {
+  std::erase_if(rings_, [](const auto& one) {
+    const auto socket = one.lock();
+    return !socket || !socket->ring;
+  });
+  const auto rings = rings_;  // some end meanwhile
+  for (const auto& one : rings) {
+    const auto socket = one.lock();
+    const auto ring = socket ? socket->ring : nullptr;
+    if (!ring) continue;
+    ring->fill();
+    for (const auto& [process, number] : socket->places) {
+      const auto there = process.lock();
+      const auto end = there ? there->borrow(number) : Result<UniqueFd>(fail(ESRCH, "process"));
+      if (!end || socket_inode(end->get()) != socket->placeholder.inode()) continue;
+      show(*socket, end->get());
+      break;
+    }
+  }
+}
+
 void Programs::look_after_calls() {
   const StackTime now = stack_.now();
   std::erase_if(threads_, [&](const auto& entry) {
@@ -469,6 +503,9 @@ std::uint64_t Programs::memory_of(const Account& account) const {
 }
 
 void Programs::show(Socket& socket, int program_end) const {
+  if (socket.ring) {
+    return socket.placeholder.show(socket.ring->has_some() ? POLLIN | POLLOUT : POLLOUT, program_end);
+  }
   pollfd ready{.fd = socket.fd.get(), .events = POLLIN | POLLOUT | POLLRDHUP, .revents = 0};
   stack_.syscall(SYS_poll, &ready, 1, 0);
   socket.placeholder.show(unsigned(ready.revents), program_end);

@@ -78,6 +78,8 @@ class Programs {
   /// A socket from a descriptor of the stack, and its program's end.
   Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> adopt(StackFd fd, Use use, bool nonblocking,
                                                              const std::shared_ptr<Account>& account);
+  /// A socket has a ring now, or none any more: that is filled while there is one.
+  void ring_made(const std::shared_ptr<Socket>& socket);
   /// Bytes in the buffers of a program's sockets.
   [[nodiscard]] std::uint64_t memory_of(const Account& account) const;
   /// Makes the placeholder show what the socket has.
@@ -108,6 +110,7 @@ class Programs {
   void look_at_host();
   void bury_threads_of(pid_t pid);
   void look_after_calls();
+  void look_after_rings();
   void mirror();
   void give(const std::shared_ptr<Session>& session, const seccomp_notif& call, StackTime seen);
   void go_on_from_snapshot();
@@ -134,6 +137,7 @@ class Programs {
   std::vector<std::shared_ptr<Session>> sessions_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Socket>> sockets_;  // by inode
   std::deque<std::uint64_t> broken_;  // of these, those whose end nothing tells
+  std::vector<std::weak_ptr<Socket>> rings_;  // sockets with one
   StreamBuffers buffers_;
   std::unordered_map<pid_t, std::shared_ptr<Process>> processes_;
   std::unordered_map<pid_t, std::shared_ptr<Thread>> threads_;  // by tid

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "toolkit/exec/limits.hpp"
+#include "toolkit/exec/packet_ring.hpp"
 #include "toolkit/exec/placeholder.hpp"
 #include "toolkit/exec/process.hpp"
 #include "toolkit/exec/stream.hpp"
@@ -47,6 +48,10 @@ struct Socket {
   std::size_t tally = 0;   ///< place of the same in Programs::tally_
   std::vector<std::pair<std::weak_ptr<Process>, int>> places;  ///< numbers that it was given
   std::shared_ptr<Account> account;  ///< of whose program it is
+
+  // Of a packet socket.
+  std::shared_ptr<PacketRing> ring;  ///< to be held by who fills it
+  unsigned reserve = 0;  ///< PACKET_RESERVE
 
   // Of a connection.
   std::optional<Stream> stream;

@@ -68,6 +68,9 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   Outcome on_connection(Target& target);
   Outcome open_socket();
   Outcome set_buffer(Target& target);
+  Outcome map();
+  std::optional<Outcome> on_packet_option(Target& target);
+  void give_back_numbers();
   [[nodiscard]] bool may_have_socket();
   Outcome connect(Target& target);
   Outcome accept(Target& target);
