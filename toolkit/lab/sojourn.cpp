@@ -18,7 +18,7 @@ constexpr std::size_t kPage = 64 << 10;
 
 constexpr double kRoom = 30'000;     // packets
 constexpr double kLeastFrame = 64;   // bytes of one
-constexpr nanoseconds kSeldom = 20ms, kOften = 100us;
+constexpr nanoseconds kSeldom = 1s, kOften = 100us;
 
 /// Of both directions of all links, bit/s: with what events make of them, if that is more.
 double most_rate(const Scenario& scenario, const Network& network) {
