@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -92,6 +93,12 @@ TEST(Filter, CatchesReadsOfDescriptorsInItsRangeOnly) {
   EXPECT_EQ(call([&] { return ::recv(kFirstFd - 1, &byte, 1, 0); }),
             std::pair(-long(EBADF), false));
   EXPECT_EQ(call([&] { return ::read(kFirstFd - 1, &byte, 0); }), std::pair(-long(EBADF), false));
+}
+
+TEST(Filter, CatchesTheWayIntoAnotherNamespace) {
+  EXPECT_EQ(call([] { return ::setns(3, CLONE_NEWNET); }), kCaught);
+  EXPECT_EQ(call([] { return ::unshare(CLONE_NEWNET); }), std::pair(-long(EOPNOTSUPP), false));
+  EXPECT_EQ(call([] { return ::unshare(CLONE_FILES); }), std::pair(0L, false));
 }
 
 TEST(Filter, CatchesMappingsOfDescriptorsInItsRangeOnly) {

@@ -4,6 +4,7 @@
 #include <asm-generic/ioctls.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <sys/prctl.h>
@@ -112,6 +113,14 @@ std::vector<sock_filter> filter_program() {
   p.on(SYS_splice, [&] {
     tell_if_ours(0);
     tell_if_ours(2);
+    p.give(kAllow);
+  });
+  p.on(SYS_setns, [&] { p.give(kTell); });
+  p.on(SYS_unshare, [&] {
+    // As `ip netns add` asks: a namespace of the host, where the program's sockets would not be.
+    p.load_argument(0);
+    p.only_if(BPF_JEQ, CLONE_NEWNET);
+    p.give(SECCOMP_RET_ERRNO | EOPNOTSUPP);
     p.give(kAllow);
   });
   p.on(SYS_mmap, [&] {

@@ -18,7 +18,8 @@ void add_methods(control::Server& server, Stack& stack, const ViewsOptions& view
   // The fibers of programs come with the first one.
   auto programs = std::make_shared<std::unique_ptr<Programs>>();
   auto shown = std::make_shared<Views>(stack, views.mounter, views.folder, views.first);
-  server.add("exec.attach", [programs, shown, most, &stack](Call& call) -> Result<Json> {
+  const auto netns_folder = views.folder.parent_path() / "netns";
+  server.add("exec.attach", [programs, shown, most, netns_folder, &stack](Call& call) -> Result<Json> {
     LKM_TRY(const auto listener, control::integer_param(call.params(), "listener", -1));
     LKM_TRY(const auto netns, control::string_param(call.params(), "netns", ""));
     LKM_TRY(const auto wanted, control::string_param(call.params(), "limits", ""));
@@ -37,12 +38,13 @@ void add_methods(control::Server& server, Stack& stack, const ViewsOptions& view
                        "look into process {}", pid);
     }
     if (!*programs) {
-      LKM_TRY(*programs, Programs::start(stack));
+      LKM_TRY(*programs, Programs::start(stack, netns_folder));
     }
+    (*programs)->name_netns();
     LKM_CHECK((*programs)->attach(std::move(copy), netns, limits));
     // A program can do without.
     const auto view = shown->of(netns);
-    return Json{{"view", view ? view->string() : ""}};
+    return Json{{"view", view ? view->string() : ""}, {"netns", netns_folder.string()}};
   });
 }
 

@@ -2,11 +2,12 @@
 //
 // The method of the control socket by which a program comes onto the stack.
 //
-//   exec.attach {listener, netns?, limits?} → {view}
+//   exec.attach {listener, netns?, limits?} → {view, netns}
 //
 // `listener` is the number of a descriptor of the calling process: install_filter()'s. The stack takes a copy
 // of it, by the same right by which it will look into the program's memory: whoever passes here can be served.
 // `limits` is a text for Limits::parse().
+// `netns` is a folder with files named as all netns.
 // `view` is the folder with proc and sys of the netns (views.hpp), "" without one.
 #pragma once
 

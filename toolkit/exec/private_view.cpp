@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -37,14 +38,17 @@ Result<void> mount_proc_net(const std::filesystem::path& target) {
 
 }  // namespace
 
-Result<void> show_view(const std::filesystem::path& view) {
+Result<void> show_view(const std::filesystem::path& view, const std::filesystem::path& netns) {
   if (::unshare(CLONE_NEWNS) != 0) return fail(errno, "make a mount namespace");
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) return fail(errno, "make mounts private");
   LKM_CHECK(bind(view / "proc/sys/net", "/proc/sys/net"));
   LKM_CHECK(bind(view / "sys/class/net", "/sys/class/net"));
   // The links in there lead here.
   LKM_CHECK(bind(view / "sys/devices/virtual/net", "/sys/devices/virtual/net"));
-  return mount_proc_net(view / "proc/net");
+  LKM_CHECK(mount_proc_net(view / "proc/net"));
+  // As ip-netns(8) has it; made here if the host has never had any.
+  if (::mkdir("/run/netns", 0755) != 0 && errno != EEXIST) return fail(errno, "make '/run/netns'");
+  return bind(netns, "/run/netns");
 }
 
 }  // namespace lkm::exec

@@ -72,6 +72,8 @@ Pending pending_signal(const Process& process, pid_t tid) {
   return tid == process.pid() ? Pending::kForIt : Pending::kForOneOf;
 }
 
+pid_t parent_of(pid_t pid) { return pid_t(field(read_proc(pid, "status"), "PPid", 10)); }
+
 std::string thread_name(pid_t tid) {
   std::string name = read_proc(tid, "comm");
   while (!name.empty() && name.back() == '\n') name.pop_back();

@@ -12,6 +12,7 @@
 
 #include "toolkit/base/result.hpp"
 #include "toolkit/base/unique_fd.hpp"
+#include "toolkit/net/stack_fd.hpp"
 
 namespace lkm::exec {
 
@@ -37,6 +38,9 @@ class Process {
   };
   std::vector<Borrowed> borrowed;
 
+  /// That it has entered, or one of those that it descends from; nullptr: the one in which it was started.
+  std::shared_ptr<StackFd> netns;
+
   /// An unused number for a socket whose reads and writes are to be caught (filter.hpp), from
   /// `from` on; -EMFILE when there is none.
   int unused_number(int from);
@@ -59,6 +63,9 @@ enum class Pending {
   kForOneOf,  ///< its process has one, which this thread or another may take
 };
 Pending pending_signal(const Process& process, pid_t tid);
+
+/// That started it, or took it on; 0 when it is gone.
+pid_t parent_of(pid_t pid);
 
 /// Its name, as ps(1) shows it.
 std::string thread_name(pid_t tid);

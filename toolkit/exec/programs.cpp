@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -53,7 +54,7 @@ Result<void> add_end(const UniqueFd& set, int fd, std::uint32_t events, std::uin
 
 }  // namespace
 
-Result<std::unique_ptr<Programs>> Programs::start(Stack& stack) {
+Result<std::unique_ptr<Programs>> Programs::start(Stack& stack, std::filesystem::path netns_folder) {
   // Each call under way holds a descriptor of the host, and each socket one of the host and one of
   // the stack.
   rlimit files{};
@@ -70,7 +71,7 @@ Result<std::unique_ptr<Programs>> Programs::start(Stack& stack) {
   StackFd set(stack, int(readiness));
   LKM_TRY(auto tally, SharedArray<std::uint32_t>::make(kStackFiles));
   auto programs = std::unique_ptr<Programs>(
-      new Programs(stack, std::move(ends), std::move(set), std::move(tally)));
+      new Programs(stack, std::move(netns_folder), std::move(ends), std::move(set), std::move(tally)));
   Programs& self = *programs;
   stack.at_resume([&self] {
     self.resumed_ = true;
@@ -167,6 +168,7 @@ void Programs::admit_new_threads() {
       if (!kept) {
         LKM_CHECK(add_end(ends_, process->fd(), EPOLLIN | EPOLLONESHOT,
                           kIsProcess | unsigned(process->pid())));
+        inherit_netns(*process);
         kept = process;
       }
       // Threads end without a word; now is the time to look.
@@ -188,6 +190,40 @@ void Programs::admit_new_threads() {
       news.session->notifications.answer(news.call.id, -admitted.error().errno_value());
     }
   }
+}
+
+/// By fork(2) and the like: of the nearest of its forebears that is known. One that outlived them is where its program was
+/// started.
+void Programs::inherit_netns(Process& process) {
+  constexpr int kGenerations = 32;
+  pid_t pid = process.pid();
+  for (int i = 0; i < kGenerations && (pid = parent_of(pid)) > 1; ++i) {
+    const auto parent = processes_.find(pid);
+    if (parent == processes_.end() || !parent->second) continue;
+    process.netns = parent->second->netns;
+    return;
+  }
+}
+
+void Programs::name_netns() const {
+  std::error_code ignored;
+  std::filesystem::create_directories(netns_folder_, ignored);
+  const auto names = stack_.netns_list();
+  for (const auto& entry : std::filesystem::directory_iterator(netns_folder_, ignored)) {
+    if (std::ranges::find(names, entry.path().filename().string()) == names.end()) std::filesystem::remove(entry.path(), ignored);
+  }
+  for (const std::string& name : names) {
+    if (name.find('/') != std::string::npos || name == "..") continue;
+    (void)UniqueFd::open(netns_folder_ / name, O_RDONLY | O_CREAT | O_NOFOLLOW, 0400);
+  }
+}
+
+std::optional<std::string> Programs::netns_of(std::uint64_t inode) const {
+  for (const std::string& name : stack_.netns_list()) {
+    struct stat about {};
+    if (::lstat((netns_folder_ / name).c_str(), &about) == 0 && about.st_ino == inode) return name;
+  }
+  return std::nullopt;
 }
 
 /// What happened on the host: programs wrote and closed, processes ended.

@@ -34,6 +34,7 @@
 #include <linux/seccomp.h>
 
 #include <deque>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -62,7 +63,7 @@ struct Session {
 class Programs {
  public:
   /// On a fiber. Errors: as of epoll_create1(2), and of starting fibers.
-  static Result<std::unique_ptr<Programs>> start(Stack& stack);
+  static Result<std::unique_ptr<Programs>> start(Stack& stack, std::filesystem::path netns_folder);
   ~Programs();
 
   /// Serves the calls that arrive at a listener, in that netns ("" is the first one).
@@ -78,6 +79,12 @@ class Programs {
   /// A socket from a descriptor of the stack, and its program's end.
   Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> adopt(StackFd fd, Use use, bool nonblocking,
                                                              const std::shared_ptr<Account>& account);
+  /// The netns that a file of netns_folder() stands for; nothing: it is none of those.
+  [[nodiscard]] std::optional<std::string> netns_of(std::uint64_t inode) const;
+  /// Where files with the names of all netns are, for `ip netns` (its /run/netns).
+  [[nodiscard]] const std::filesystem::path& netns_folder() const { return netns_folder_; }
+  /// Makes those files what the stack has now.
+  void name_netns() const;
   /// A socket has a ring now, or none any more: that is filled while there is one.
   void ring_made(const std::shared_ptr<Socket>& socket);
   /// Bytes in the buffers of a program's sockets.
@@ -98,8 +105,9 @@ class Programs {
   Programs& operator=(const Programs&) = delete;
 
  private:
-  Programs(Stack& stack, UniqueFd ends, StackFd readiness, SharedArray<std::uint32_t> tally)
+  Programs(Stack& stack, std::filesystem::path netns_folder, UniqueFd ends, StackFd readiness, SharedArray<std::uint32_t> tally)
       : stack_(stack),
+        netns_folder_(std::move(netns_folder)),
         ends_(std::move(ends)),
         readiness_(std::move(readiness)),
         tally_(std::move(tally)) {}
@@ -108,6 +116,7 @@ class Programs {
   void keep_house();
   void admit_new_threads();
   void look_at_host();
+  void inherit_netns(Process& process);
   void bury_threads_of(pid_t pid);
   void look_after_calls();
   void look_after_rings();
@@ -129,6 +138,7 @@ class Programs {
   };
 
   Stack& stack_;
+  std::filesystem::path netns_folder_;
   UniqueFd ends_;      // epoll set of the host: placeholders and processes, for their end
   StackFd readiness_;  // epoll set of the stack: the sockets, by the inodes of their placeholders
   SharedArray<std::uint32_t> tally_;  // calls of each socket, also of those made after a snapshot

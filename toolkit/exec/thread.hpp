@@ -69,6 +69,7 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   Outcome open_socket();
   Outcome set_buffer(Target& target);
   Outcome map();
+  Outcome enter_netns();
   std::optional<Outcome> on_packet_option(Target& target);
   void give_back_numbers();
   [[nodiscard]] bool may_have_socket();

@@ -83,7 +83,7 @@ Result<int> become_program(const Arguments& arguments, Terminal& terminal, std::
   LKM_TRY(const UniqueFd listener, exec::install_filter());
   LKM_TRY(const Json attached, client.call("exec.attach", {{"listener", listener.get()}, {"netns", netns}, {"limits", arguments.value("limits")}}));
   if (const std::string view = attached.value("view", ""); !view.empty()) {
-    if (const auto shown = exec::show_view(view); !shown) {
+    if (const auto shown = exec::show_view(view, attached.value("netns", "")); !shown) {
       log::debug("exec", "the program sees the host's /proc/net: {}", shown.error().message());
     }
   }
