@@ -117,7 +117,7 @@ const lab = (() => {
     make("summary", `All measures, against ${beforeName}`, fold);
     const node = make("table", null, make("div", null, fold, "wide"));
     const head = make("tr", null, make("thead", null, node));
-    for (const title of ["measure", "this run", beforeName, "difference", "of it"]) make("th", title, head);
+    for (const title of ["measure", "this run", beforeName, "difference", "relative"]) make("th", title, head);
     const body = make("tbody", null, node);
     for (const name of new Set([...now.keys(), ...was.keys()])) {
       const [a, b] = [now.get(name), was.get(name)];
@@ -195,9 +195,11 @@ const lab = (() => {
   const draw = (run, before = null, beforeName = "", name = "") => {
     shown = [run, before, beforeName, name];
     element("title").textContent = run.about.title;
+    // In the run's own stack each build is the first; the page knows it by the watcher's number.
+    const known = (module) => name && module.split("@")[0] === name.split("@")[0] ? `${name} ${module.split(" ")[1]}` : module;
     element("facts").textContent =
       `Linux ${run.about.kernel}, ${run.about.duration_s} s in virtual time, seed ${run.about.seed}` +
-      (run.about.modules.length ? `, ${run.about.modules.join(", ")}` : "");
+      (run.about.modules.length ? `, ${run.about.modules.map(known).join(", ")}` : "");
     tables(run, before, beforeName);
     plots(run, before, beforeName, name);
     const again = element("again");
