@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 11
+#define LIBOS_ABI_VERSION 12
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -270,8 +270,9 @@ struct libos_objects {
 	uint64_t room; /* that each object has */
 };
 
-/* A kind of objects (`object` NULL), or one of a kind. Must not block. */
-typedef void (*libos_objects_visit)(void *cookie, struct libos_objects *kind, void *object);
+/* A kind of objects (`object` NULL), or one of a kind; `name` of a device, else "". Must not block. */
+typedef void (*libos_objects_visit)(void *cookie, struct libos_objects *kind, void *object,
+				    const char *name);
 
 /* How the sockets of a module are to end. */
 struct libos_reset {

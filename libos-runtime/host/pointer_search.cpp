@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "libos-runtime/host/sanitizer.hpp"
+
 namespace lkm {
 
 PointerSearch::PointerSearch(std::vector<Block> blocks) : blocks_(std::move(blocks)) {
@@ -20,7 +22,7 @@ PointerSearch::Block* PointerSearch::find(std::uintptr_t address) {
   return address - block.at < block.size ? &block : nullptr;
 }
 
-void PointerSearch::over(const std::byte* low, const std::byte* high) {
+LKM_READS_STACKS void PointerSearch::over(const std::byte* low, const std::byte* high) {
   constexpr std::uintptr_t kMask = sizeof(std::uintptr_t) - 1;
   const auto* word = reinterpret_cast<const std::uintptr_t*>((reinterpret_cast<std::uintptr_t>(low) + kMask) & ~kMask);
   const auto* last = reinterpret_cast<const std::uintptr_t*>(reinterpret_cast<std::uintptr_t>(high) & ~kMask);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "libos-runtime/host/sanitizer.hpp"
+
 namespace lkm {
 
 Relocation::Relocation(std::vector<Range> ranges) : ranges_(std::move(ranges)) {
@@ -25,7 +27,7 @@ const Relocation::Range* Relocation::find(std::uintptr_t address) const {
   return address - range.from < range.size ? &range : nullptr;
 }
 
-void Relocation::over(std::byte* low, const std::byte* high) {
+LKM_READS_STACKS void Relocation::over(std::byte* low, const std::byte* high) {
   constexpr std::uintptr_t kMask = sizeof(std::uintptr_t) - 1;
   auto* word = reinterpret_cast<std::uintptr_t*>((reinterpret_cast<std::uintptr_t>(low) + kMask) & ~kMask);
   const auto* end = reinterpret_cast<const std::uintptr_t*>(reinterpret_cast<std::uintptr_t>(high) & ~kMask);

@@ -221,21 +221,6 @@ bool Reshape::moves_members() const {
   return std::ranges::any_of(kinds_, [](const Kind& kind) { return !kind.form.moves(nullptr).empty(); });
 }
 
-bool Reshape::begin(const std::vector<std::pair<libos_objects*, std::byte*>>& objects) {
-  std::size_t known = 0;
-  for (Kind& kind : kinds_) kind.objects.clear();
-  for (const auto& [kernel, object] : objects) {
-    const auto kind = std::ranges::find(kinds_, kernel, &Kind::kernel);
-    if (kind == kinds_.end()) return false;
-    if (object == nullptr) {
-      ++known;
-    } else {
-      kind->objects.insert(object);
-    }
-  }
-  return known == kinds_.size();
-}
-
 void Reshape::show_sizes() const {
   for (const Kind& kind : kinds_) set_size(*kind.kernel, kind.kernel->size);
 }

@@ -67,7 +67,21 @@ class Reshape {
   [[nodiscard]] bool moves_members() const;
 
   /// To be given to the kernel's module_objects(). False: the kinds are others than those that were planned for.
-  bool begin(const std::vector<std::pair<libos_objects*, std::byte*>>& objects);
+  template <typename Objects>
+  bool begin(const Objects& objects) {
+    std::size_t known = 0;
+    for (Kind& kind : kinds_) kind.objects.clear();
+    for (const auto& now : objects) {
+      const auto kind = std::ranges::find(kinds_, now.kind, &Kind::kernel);
+      if (kind == kinds_.end()) return false;
+      if (now.object == nullptr) {
+        ++known;
+      } else {
+        kind->objects.insert(now.object);
+      }
+    }
+    return known == kinds_.size();
+  }
   /// The sizes in the module's tables: those of the running build's structures, or as large as the objects are.
   void show_sizes() const;
   void show_rooms() const;

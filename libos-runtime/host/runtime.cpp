@@ -337,12 +337,11 @@ bool contains(std::span<const std::byte> code, std::uintptr_t address) {
 }  // namespace
 
 /// In a signal handler: by the frame pointers of the fiber that was interrupted.
-bool Runtime::is_in_watched_code(std::uintptr_t ip, std::uintptr_t frame) const {
+LKM_READS_STACKS bool Runtime::is_in_watched_code(std::uintptr_t ip, std::uintptr_t frame) const {
   if (contains(watched_code_, ip)) return true;
   const std::span stack(static_cast<const std::byte*>(entry_->stack()), kFiberStack - 2 * sizeof(std::uintptr_t));
   while (contains(stack, frame)) {
-    std::uintptr_t words[2];
-    std::memcpy(words, reinterpret_cast<const void*>(frame), sizeof(words));
+    const auto* words = reinterpret_cast<const std::uintptr_t*>(frame);
     if (contains(watched_code_, words[1])) return true;
     if (words[0] <= frame) return false;
     frame = words[0];

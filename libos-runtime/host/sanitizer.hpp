@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// Tells AddressSanitizer about stack switches. Without it, everything here is empty.
+// Tells AddressSanitizer about stack switches, and what may read everything. Without it, everything here is empty.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,13 @@
 #ifdef LKM_ASAN
 #include <pthread.h>
 #include <sanitizer/common_interface_defs.h>
+#endif
+
+/// For what reads call stacks word by word, and with them what AddressSanitizer has put between variables.
+#ifdef LKM_ASAN
+#define LKM_READS_STACKS __attribute__((no_sanitize("address")))
+#else
+#define LKM_READS_STACKS
 #endif
 
 namespace lkm::sanitizer {

@@ -102,7 +102,8 @@ enum class StatePolicy {
   /// connections get the new code. Other kinds: EOPNOTSUPP.
   kDrain,
   /// The sockets of a transport protocol or an upper layer protocol end: their owners get ENETRESET. Then the module
-  /// is reloaded. Of other kinds nothing ends; a congestion control is swapped as by kReinit.
+  /// is reloaded. So do the devices of a link driver: they are deleted. Of other kinds nothing ends; a congestion control
+  /// is swapped as by kReinit.
   kReset,
 };
 
@@ -164,7 +165,7 @@ struct SwapReport {
   unsigned established = 0;     ///< of these, sockets whose congestion control was running
   unsigned states_kept = 0;  ///< of these, sockets whose private state was carried over, by its members or by its migrate hook
   std::vector<std::string> state_remarks;  ///< what of the private state is not as it was, a line a member
-  std::vector<std::string> reset;  ///< kReset: the sockets that ended
+  std::vector<std::string> reset;  ///< kReset: the sockets that ended, and the devices that were deleted
   unsigned netns_defaults = 0;  ///< network namespaces whose default control moved
   bool zombie = false;          ///< the old code is still there, as NAME@GENERATION; ls shows it
   std::chrono::nanoseconds snapshot{};  ///< taking the copy; a pause of its own
@@ -388,6 +389,7 @@ class Stack {
   void look_for_stuck_tasks(std::map<int, InsideSince>& tasks);
   std::string what_runs(const std::string& module);
   static Result<void> refuse_to_drain(const std::string& name);
+  Result<void> refuse_to_delete_devices(const std::string& name, const SwapReport& report);
   Result<void> reset_sockets(const std::string& name, SwapReport& report);
   void unload_when_idle(const std::string& retired);
   Result<SwapReport> swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,

@@ -121,8 +121,15 @@ struct Stack::Impl final : LedgerHost {
   int when_nobody_is_inside(const std::function<int(bool interrupt)>& attempt);
   Result<std::shared_ptr<ModuleBody>> body_of(Stack& stack, LoadedPlugin& plugin);
   std::vector<LoadedPlugin*> mapped_builds(const ModuleBody& body);
-  using Objects = std::vector<std::pair<libos_objects*, std::byte*>>;
+  /// A kind of objects (`object` nullptr), or one of a kind.
+  struct KernelObject {
+    libos_objects* kind = nullptr;
+    std::byte* object = nullptr;
+    std::string name;  ///< of a device
+  };
+  using Objects = std::vector<KernelObject>;
   int objects_of(const std::string& name, Objects& objects) const;
+  [[nodiscard]] std::vector<std::string> devices_of(const std::string& name) const;
   void relocate(Relocation& relocation) const;
   [[nodiscard]] std::string against_reshape(const std::string& name, const Reshape& reshape, bool used_by_others) const;
 };

@@ -145,10 +145,20 @@ int Stack::Impl::when_nobody_is_inside(const std::function<int(bool interrupt)>&
 /// The kinds of a module's objects, and then the objects, as libos_entry::module_objects() tells.
 int Stack::Impl::objects_of(const std::string& name, Objects& objects) const {
   objects.clear();
-  const auto visit = [](void* cookie, libos_objects* kind, void* object) noexcept {
-    static_cast<Objects*>(cookie)->emplace_back(kind, static_cast<std::byte*>(object));
+  const auto visit = [](void* cookie, libos_objects* kind, void* object, const char* name) noexcept {
+    static_cast<Objects*>(cookie)->push_back({kind, static_cast<std::byte*>(object), name});
   };
   return runtime->kernel().module_objects(name.c_str(), visit, &objects);
+}
+
+std::vector<std::string> Stack::Impl::devices_of(const std::string& name) const {
+  Objects objects;
+  objects_of(name, objects);
+  std::vector<std::string> devices;
+  for (const auto& kernel : objects) {
+    if (!kernel.name.empty()) devices.push_back(kernel.name);
+  }
+  return devices;
 }
 
 /// Corrects all pointers to what has moved, in one go: nothing else may run before the last of them is right.
@@ -203,8 +213,8 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
   Impl::Objects objects;
   const bool used_by_others = impl_->objects_of(name, objects) == 1;
   std::vector<libos_objects*> kinds;
-  for (const auto& [kind, object] : objects) {
-    if (object == nullptr) kinds.push_back(kind);
+  for (const auto& kernel : objects) {
+    if (kernel.object == nullptr) kinds.push_back(kernel.kind);
   }
   LKM_TRY(auto renewal, Renewal::prepare(*body, plugin.file, std::move(*build), kinds));
   if (const auto reason = impl_->against_reshape(name, renewal.reshape(), used_by_others); !reason.empty()) {
@@ -415,7 +425,7 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   if (err == -EOPNOTSUPP) {
     auto ended = options.state == StatePolicy::kDrain ? refuse_to_drain(name)
                  : options.state == StatePolicy::kReset ? reset_sockets(name, report)
-                                                        : Result<void>();
+                                                        : refuse_to_delete_devices(name, report);
     if (!ended) {
       impl_->forget(plugin);
       --impl_->generations[name];
@@ -470,7 +480,16 @@ Result<void> Stack::refuse_to_drain(const std::string& name) {
                    "drain '{}': only congestion controls can serve in two generations", name);
 }
 
-/// Ends the sockets of the module; the report names them.
+/// Devices hold no reference on their module: with its exit they would be gone.
+Result<void> Stack::refuse_to_delete_devices(const std::string& name, const SwapReport& report) {
+  const auto devices = impl_->devices_of(name);
+  if (devices.empty()) return {};
+  return fail_hint(EBUSY, "with the state policy reset they are deleted, and the module is loaded anew",
+                   "'{}' has devices ({}), which would be deleted{}{}", name, fmt::join(devices, ", "),
+                   report.not_in_place.empty() ? "" : "\n  it ", report.not_in_place);
+}
+
+/// Ends the sockets of the module; the report names them, and the devices that will go with it.
 Result<void> Stack::reset_sockets(const std::string& name, SwapReport& report) {
   char who[256] = "";
   libos_reset request{.interrupt = 0,
@@ -489,6 +508,7 @@ Result<void> Stack::reset_sockets(const std::string& name, SwapReport& report) {
     return fail_hint(EBUSY, "end what waits there, then save again", "'{}' is in use: {}", name, who);
   }
   if (err != 0) return fail(-err, "end the sockets of '{}'", name);
+  for (const auto& device : impl_->devices_of(name)) report.reset.push_back("device " + device);
   return {};
 }
 

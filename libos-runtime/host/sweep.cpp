@@ -5,9 +5,11 @@
 
 #include <algorithm>
 
+#include "libos-runtime/host/sanitizer.hpp"
+
 namespace lkm {
 
-void Sweep::over(std::span<std::uintptr_t> words) {
+LKM_READS_STACKS void Sweep::over(std::span<std::uintptr_t> words) {
   constexpr std::size_t kBlock = 64;
   for (std::size_t at = 0; at < words.size(); at += kBlock) {
     const auto block = words.subspan(at, std::min(kBlock, words.size() - at));

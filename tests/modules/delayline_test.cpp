@@ -458,14 +458,16 @@ TEST_F(Delayline, IsRenewedWithTheFramesOnTheWire) {
         ASSERT_TRUE(joined) << joined.error().message();
         ASSERT_TRUE(first->link_del("df"));
 
-        // Devices hold no reference on their module: what cannot go on in place is loaded anew, and
-        // they are deleted by the old exit function.
-        const auto reloaded = stack.swap(larger);
+        // Devices hold no reference on their module: what cannot go on in place would delete them,
+        // and that must be asked for.
+        const std::string why = "struct delayline: 'loss' is u32[2], was u32";
+        expect_refused_in_place(stack, larger, why);
+        EXPECT_TRUE(Rtnl::open(stack, "left")->link_index("dl"));
+        const auto reloaded = stack.swap(larger, {.state = StatePolicy::kReset});
         ASSERT_TRUE(reloaded) << reloaded.error().message();
         EXPECT_EQ(reloaded->method, SwapMethod::kReloaded);
-        EXPECT_NE(reloaded->not_in_place.find("struct delayline: 'loss' is u32[2], was u32"),
-                  std::string::npos)
-            << reloaded->not_in_place;
+        for (const char* device : {"device dl", "device dr"})
+          EXPECT_EQ(std::ranges::count(reloaded->reset, device), 1) << device;
         EXPECT_FALSE(Rtnl::open(stack, "left")->link_index("dl"));
         expect_unloads(stack, "delayline");
       },

@@ -137,7 +137,7 @@ struct visit {
 
 static void visit(const struct visit *v, void *object)
 {
-	v->to(v->cookie, &v->kind->objects, object);
+	v->to(v->cookie, &v->kind->objects, object, "");
 }
 
 static void visit_socket(struct sock *sk, void *arg)
@@ -177,7 +177,7 @@ static void visit_devices(const struct visit *v, struct net *net)
 		if (v->kind->class == LEDGER_QDISC)
 			visit_qdiscs(v, dev);
 		else if (dev->rtnl_link_ops == v->kind->ops && dev->priv_len >= v->kind->objects.room)
-			visit(v, netdev_priv(dev));
+			v->to(v->cookie, &v->kind->objects, netdev_priv(dev), dev->name);
 	}
 }
 
