@@ -145,8 +145,8 @@ int Stack::Impl::when_nobody_is_inside(const std::function<int(bool interrupt)>&
 /// The kinds of a module's objects, and then the objects, as libos_entry::module_objects() tells.
 int Stack::Impl::objects_of(const std::string& name, Objects& objects) const {
   objects.clear();
-  const auto visit = [](void* cookie, libos_objects* kind, void* object, const char* name) noexcept {
-    static_cast<Objects*>(cookie)->push_back({kind, static_cast<std::byte*>(object), name});
+  const auto visit = [](void* cookie, libos_objects* kind, void* object, const char* called) noexcept {
+    static_cast<Objects*>(cookie)->push_back({kind, static_cast<std::byte*>(object), called});
   };
   return runtime->kernel().module_objects(name.c_str(), visit, &objects);
 }
@@ -154,11 +154,11 @@ int Stack::Impl::objects_of(const std::string& name, Objects& objects) const {
 std::vector<std::string> Stack::Impl::devices_of(const std::string& name) const {
   Objects objects;
   objects_of(name, objects);
-  std::vector<std::string> devices;
+  std::vector<std::string> names;
   for (const auto& kernel : objects) {
-    if (!kernel.name.empty()) devices.push_back(kernel.name);
+    if (!kernel.name.empty()) names.push_back(kernel.name);
   }
-  return devices;
+  return names;
 }
 
 /// Corrects all pointers to what has moved, in one go: nothing else may run before the last of them is right.

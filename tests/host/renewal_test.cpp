@@ -42,6 +42,7 @@ class ARenewal : public HostTest {};
 TEST_F(ARenewal, KeepsTimersFilesObjectsAndVariables) {
   const auto first = plugin("ticker", 1);
   const auto second = plugin("ticker", 2);
+  options_.clock = Clock::kVirtual;  // it counts ticks
   run([&](Stack& stack) {
     ASSERT_TRUE(stack.load(first));
     tell(stack, "add 5");
@@ -128,6 +129,7 @@ TEST_F(ARenewal, TakesNewVariablesAndTellsThatInitIsAnotherOne) {
   const auto first = plugin("ticker", 1);
   const auto fifth = plugin("ticker", 5);
   const auto second = plugin("ticker", 2);
+  options_.clock = Clock::kVirtual;  // it counts ticks
   run([&](Stack& stack) {
     ASSERT_TRUE(stack.load(first));
     const auto before = ticker(stack);
