@@ -148,6 +148,7 @@ static void visit_socket(struct sock *sk, void *arg)
 		visit(v, sk);
 }
 
+#ifdef CONFIG_NET_SCHED
 static void visit_qdisc(const struct visit *v, struct Qdisc *sch)
 {
 	if (sch && sch->ops == v->kind->ops)
@@ -160,14 +161,19 @@ static void visit_qdiscs(const struct visit *v, struct net_device *dev)
 	struct Qdisc *sch;
 	unsigned int i;
 
-	visit_qdisc(v, rtnl_dereference(dev->qdisc));
+	visit_qdisc(v, rcu_dereference_raw(dev->qdisc));
 	for (i = 0; i < dev->num_tx_queues; i++)
-		visit_qdisc(v, rtnl_dereference(netdev_get_tx_queue(dev, i)->qdisc_sleeping));
-	if (rtnl_dereference(dev->ingress_queue))
-		visit_qdisc(v, rtnl_dereference(rtnl_dereference(dev->ingress_queue)->qdisc_sleeping));
+		visit_qdisc(v, rcu_dereference_raw(netdev_get_tx_queue(dev, i)->qdisc_sleeping));
+	if (rcu_dereference_raw(dev->ingress_queue))
+		visit_qdisc(v, rcu_dereference_raw(rcu_dereference_raw(dev->ingress_queue)->qdisc_sleeping));
 	hash_for_each(dev->qdisc_hash, i, sch, hash)
 		visit_qdisc(v, sch);
 }
+#else
+static void visit_qdiscs(const struct visit *v, struct net_device *dev)
+{
+}
+#endif
 
 static void visit_devices(const struct visit *v, struct net *net)
 {
