@@ -28,7 +28,7 @@ install(FILES ${CMAKE_BINARY_DIR}/package/lkm-run-config.cmake ${CMAKE_BINARY_DI
 # What fixture.hpp includes, and the reader of scenario files.
 foreach(header toolkit/lab/fixture.hpp toolkit/lab/presets.hpp toolkit/lab/run.hpp toolkit/lab/scenario.hpp
                toolkit/lab/scenario_toml.hpp toolkit/lab/replay.hpp toolkit/lab/summary.hpp toolkit/lab/trace.hpp
-               toolkit/net/ip.hpp toolkit/base/result.hpp toolkit/base/unique_fd.hpp
+               toolkit/lab/times.hpp toolkit/net/ip.hpp toolkit/base/result.hpp toolkit/base/unique_fd.hpp
                libos-runtime/host/stack.hpp libos-runtime/host/source_line.hpp)
   cmake_path(GET header PARENT_PATH folder)
   install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lkm-run/${folder})
