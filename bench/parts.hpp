@@ -26,7 +26,7 @@ Result<Rows> idle_part(const Options& options);     ///< memory and CPU time of 
 Result<Rows> fibers_part(const Options& options);   ///< ends are fibers, against the host
 Result<Rows> threads_part(const Options& options);  ///< embedded mode, against the same
 Result<Rows> modules_part(const Options& options);  ///< load and unload
-Result<Rows> swaps_part(const Options& options);    ///< swaps under live flows
+Result<Rows> swaps_part(const Options& options);    ///< swaps under live flows; takes minutes
 Result<Rows> reshape_part(const Options& options);  ///< swaps that change the structure of live sockets
 Result<Rows> snapshot_part(const Options& options);  ///< copies of a stack, by the memory that it has touched
 Result<Rows> growth_part(const Options& options);   ///< what is left of ten thousand swaps; takes minutes
