@@ -83,9 +83,12 @@ libos_plugin describe(LoadedPlugin& plugin, const std::string& parameters) {
           .build = plugin.build};
 }
 
-void Stack::Impl::forget(LoadedPlugin& plugin) {
-  if (plugin.zombie) return;
-  std::erase_if(plugins, [&](const auto& other) { return other.get() == &plugin; });
+bool Stack::Impl::forget(const LoadedPlugin& plugin) {
+  const auto at = std::ranges::find_if(plugins, [&](const auto& other) { return other.get() == &plugin; });
+  if (at == plugins.end()) return true;
+  if ((*at)->zombie) return false;
+  plugins.erase(at);
+  return true;
 }
 
 LoadedPlugin* Stack::Impl::find(const std::string& name) {

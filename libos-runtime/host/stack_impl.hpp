@@ -97,8 +97,9 @@ struct Stack::Impl final : LedgerHost {
   void watch_code_of(const LoadedPlugin& plugin);
 
   LoadedPlugin* find(const std::string& name);
-  /// A plugin that the kernel does not have: unmaps it, unless something of it was left.
-  void forget(LoadedPlugin& plugin);
+  /// A plugin that the kernel does not have: unmaps it, unless something of it was left. True if it is gone, and perhaps
+  /// was before, by unmap_freed().
+  bool forget(const LoadedPlugin& plugin);
   void unmap_freed();
 
   // ledger.cpp

@@ -439,8 +439,7 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   if (err != 0) {
     const auto log = log_for_error(impl_->captured_log);
     impl_->unmap_freed();
-    if (!plugin.zombie) --impl_->generations[name];
-    impl_->forget(plugin);
+    if (impl_->forget(plugin)) --impl_->generations[name];
     return fail(-err, "swap '{}': generation {} serves on{}{}{}", name, report.from_generation,
                 log.empty() ? "; the new init failed" : log,
                 report.not_in_place.empty() ? "" : "\n  it ", report.not_in_place);
@@ -524,9 +523,8 @@ void Stack::unload_when_idle(const std::string& retired) {
 /// back with the old one when the new init fails.
 Result<SwapReport> Stack::swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
                                     const std::string& parameters, SwapReport report) {
-  const auto forget = [&](LoadedPlugin& which) {
-    if (!which.zombie) --impl_->generations[report.module];
-    impl_->forget(which);
+  const auto forget = [&](const LoadedPlugin& which) {
+    if (impl_->forget(which)) --impl_->generations[report.module];
   };
   const std::string name = report.module;
   const std::string old_given = old.given;
