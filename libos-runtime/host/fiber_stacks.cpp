@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include "libos-runtime/host/sanitizer.hpp"
 #include "toolkit/base/assert.hpp"
 
 namespace lkm {
@@ -32,6 +33,7 @@ void* FiberStacks::allocate(std::size_t size) {
 }
 
 void FiberStacks::free(void* stack) {
+  sanitizer::forget_frames(stack, size_);
   if (kept_.size() < kKept) {
     kept_.push_back(stack);
     return;

@@ -15,6 +15,7 @@
 
 #ifdef LKM_ASAN
 #include <pthread.h>
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -38,6 +39,8 @@ inline constexpr bool kEnabled = true;
 inline void leaving(Bounds to) { __sanitizer_start_switch_fiber(nullptr, to.low, to.size); }
 /// Right after a switch, on the new stack.
 inline void arrived() { __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr); }
+/// A stack whose frames are gone, some of them without a return: their fiber has ended by a fault.
+inline void forget_frames(void* low, std::size_t size) { __asan_unpoison_memory_region(low, size); }
 inline Bounds this_thread() {
   pthread_attr_t attributes;
   void* low = nullptr;
@@ -52,6 +55,7 @@ inline Bounds this_thread() {
 inline constexpr bool kEnabled = false;
 inline void leaving(Bounds) {}
 inline void arrived() {}
+inline void forget_frames(void*, std::size_t) {}
 inline Bounds this_thread() { return {}; }
 #endif
 
