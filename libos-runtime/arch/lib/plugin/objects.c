@@ -3,7 +3,7 @@
  * Objects that the kernel allocates for a module, by a size in the module's table of operations: sockets, qdiscs,
  * devices, a namespace's data. While such a table is registered, the size in it is larger than the module's own, so
  * that each object has room for members that the next build's structure has besides. Out-of-tree modules only:
- * those of the kernel are not swapped with their objects, and some of them compute with their sizes.
+ * those of the image have no debug information, and are not renewed.
  */
 #include <linux/list.h>
 #include <linux/math.h>
