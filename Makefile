@@ -10,11 +10,13 @@ build := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 # The library kernel's folder. $$LKM_RUN_IMAGE names another one than the default.
 image = image=$${LKM_RUN_IMAGE:-$$(Kbuild/kernel --jobs $(JOBS))} && [ -n "$$image" ] && export LKM_RUN_IMAGE="$$image"
 
+# The default one again, with all of it elsewhere.
+rebuilt_kernel = tests/rebuilt-kernel --jobs $(JOBS)
 # Half of the default one, to keep a first `make check` short.
 llvm_kernel = Kbuild/kernel --llvm --only "base net trace" --jobs $(JOBS)
 compile = cmake --preset $(PRESET) && cmake --build --preset $(PRESET) --parallel $(JOBS)
 
-.PHONY: help setup setup-run build kernel kernel-llvm demo check lint bench format clean
+.PHONY: help setup setup-run build kernel kernel-rebuilt kernel-llvm demo check lint bench format clean
 
 help: ## this text
 	@echo "lkm-run: the Linux network stack as a library, with modules that are swapped while they run"
@@ -43,8 +45,11 @@ demo: kernel ## the whole story in a minute: edit a module under live connection
 	@$(compile) --target lkm-run
 	@$(image) && LKM_RUN="$(CURDIR)/$(build)/tools/lkm-run/lkm-run" examples/demo/run
 
-check: build kernel kernel-llvm lint ## all tests
-	@$(image) && LKM_RUN_LLVM_IMAGE=$$($(llvm_kernel)) ctest --preset $(PRESET) --parallel $(JOBS)
+kernel-rebuilt: setup-run ## the default one once more, with all of it at other addresses, for the tests
+	@$(rebuilt_kernel)
+
+check: build kernel kernel-rebuilt kernel-llvm lint ## all tests
+	@$(image) && LKM_RUN_LLVM_IMAGE=$$($(llvm_kernel)) LKM_RUN_REBUILT_IMAGE=$$($(rebuilt_kernel)) ctest --preset $(PRESET) --parallel $(JOBS)
 
 lint: setup
 	@scripts/lint

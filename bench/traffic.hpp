@@ -94,8 +94,6 @@ class Loopback {
     socklen_t length = sizeof name;
     const auto socket = [&]() -> Result<long> {
       LKM_TRY(const long fd, check(calls(SYS_socket, AF_INET, SOCK_STREAM, 0), "socket"));
-      const int on = 1;
-      calls(SYS_setsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       LKM_CHECK(check(
           calls(SYS_setsockopt, fd, IPPROTO_TCP, TCP_CONGESTION, control, std::strlen(control)),
           "congestion control"));
