@@ -277,27 +277,13 @@ TEST(Copies, GoToAnotherProcessInAMessage) {
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
   const UniqueFd here(ends[0]), there(ends[1]);
-  char byte = 0;
-  iovec part{.iov_base = &byte, .iov_len = 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
   const pid_t child = in_child([&, &a = a] {
     a.reset();
-    ASSERT_EQ(::recvmsg(there.get(), &message, 0), 1);
-    const UniqueFd got(*reinterpret_cast<int*>(CMSG_DATA(CMSG_FIRSTHDR(&message))));
+    const UniqueFd got = taken_out(there);
     EXPECT_EQ(receive(got.get(), 4, MSG_WAITALL), "ping");
     send_all(got.get(), "pong");
   });
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  *reinterpret_cast<int*>(CMSG_DATA(header)) = a.get();
-  ASSERT_EQ(::sendmsg(here.get(), &message, 0), 1);
+  pass_on(here, a);
   a.reset();
   send_all(b.get(), "ping");
   EXPECT_EQ(receive(b.get(), 4, MSG_WAITALL), "pong");
@@ -360,28 +346,6 @@ TEST(Copies, AreStandardInputAndOutputOfAProgram) {
   ::shutdown(client.get(), SHUT_WR);
   EXPECT_EQ(receive(client.get(), 8, MSG_WAITALL), "1000000\n");
   EXPECT_EQ(receive(client.get(), 1), "");
-  EXPECT_EQ(exit_code(child), 0);
-}
-
-/// As inetd starts a server of datagrams, and busybox's ping has it.
-TEST(Copies, OfADatagramSocketUnderLowNumbersTakeAndGiveWithAddresses) {
-  auto [server, address] = bound(SOCK_DGRAM);
-  auto [client, client_address] = bound(SOCK_DGRAM);
-  const pid_t child = in_child([&server = server] {
-    ASSERT_EQ(::dup2(server.get(), 0), 0);
-    server.reset();
-    char bytes[100];
-    sockaddr_in from{};
-    socklen_t size = sizeof(from);
-    auto* const at = reinterpret_cast<sockaddr*>(&from);
-    EXPECT_EQ(::recvfrom(0, bytes, sizeof(bytes), 0, at, &size), 4);
-    EXPECT_EQ(from.sin_family, AF_INET);
-    EXPECT_EQ(::sendto(0, "pong!", 5, 0, at, size), 5);
-    EXPECT_EQ(ready(0, POLLIN), 0);
-  });
-  server.reset();
-  EXPECT_EQ(::sendto(client.get(), "ping", 4, 0, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 4);
-  EXPECT_EQ(receive(client.get(), 100), "pong!");
   EXPECT_EQ(exit_code(child), 0);
 }
 

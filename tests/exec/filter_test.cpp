@@ -118,7 +118,11 @@ TEST(Filter, CatchesTransfersOfMoreThanDataUnderEveryNumber) {
   EXPECT_EQ(call([&] { return ::recvfrom(3, &byte, 1, 0, reinterpret_cast<sockaddr*>(&from), &size); }), kCaught);
   EXPECT_EQ(call([&] { return ::send(3, &byte, 1, MSG_FASTOPEN); }), kCaught);
   EXPECT_EQ(call([&] { return ::send(3, &byte, 1, MSG_OOB); }), kCaught);
-  EXPECT_EQ(call([&] { return ::recvmsg(3, nullptr, MSG_ERRQUEUE | MSG_DONTWAIT); }), kCaught);
+  EXPECT_EQ(call([&] { return ::recv(3, &byte, 1, MSG_ERRQUEUE | MSG_DONTWAIT); }), kCaught);
+  EXPECT_EQ(call([] { return ::recvmsg(3, nullptr, MSG_DONTWAIT); }), kCaught);
+  EXPECT_EQ(call([] { return ::sendmsg(3, nullptr, 0); }), kCaught);
+  EXPECT_EQ(call([] { return ::recvmmsg(3, nullptr, 1, 0, nullptr); }), kCaught);
+  EXPECT_EQ(call([] { return ::sendmmsg(3, nullptr, 1, 0); }), kCaught);
   EXPECT_FALSE(call([&] { return ::send(3, &byte, 1, MSG_NOSIGNAL); }).second);
   EXPECT_FALSE(call([&] { return ::recv(3, &byte, 1, MSG_DONTWAIT | MSG_PEEK); }).second);
 }

@@ -11,7 +11,7 @@
 namespace lkm::exec {
 namespace {
 
-class PlaceholderTest : public ::testing::Test {
+class PlaceholderTest : public ::testing::TestWithParam<int> {
  protected:
   short shown() const {
     pollfd one{.fd = end_.get(), .events = POLLIN | POLLOUT | POLLRDHUP, .revents = 0};
@@ -24,26 +24,30 @@ class PlaceholderTest : public ::testing::Test {
     return unsigned(one.revents);
   }
 
-  std::pair<Placeholder, UniqueFd> pair_ = Placeholder::make().value();
+  std::pair<Placeholder, UniqueFd> pair_ =
+      Placeholder::make(Placeholder::Buffers::kSmall, false, GetParam()).value();
   Placeholder& placeholder_ = pair_.first;
   UniqueFd& end_ = pair_.second;
 };
 
-TEST_F(PlaceholderTest, IsKnownByTheInodeOfTheProgramsEnd) {
+INSTANTIATE_TEST_SUITE_P(Of, PlaceholderTest, ::testing::Values(SOCK_STREAM, SOCK_SEQPACKET),
+                         [](const auto& type) { return type.param == SOCK_STREAM ? "Bytes" : "Messages"; });
+
+TEST_P(PlaceholderTest, IsKnownByTheInodeOfTheProgramsEnd) {
   EXPECT_EQ(socket_inode(end_.get()), placeholder_.inode());
   const UniqueFd copy(::dup(end_.get()));
   EXPECT_EQ(socket_inode(copy.get()), placeholder_.inode());
   EXPECT_NE(Placeholder::make().value().first.inode(), placeholder_.inode());
 }
 
-TEST_F(PlaceholderTest, ShowsInputAndRoomApart) {
+TEST_P(PlaceholderTest, ShowsInputAndRoomApart) {
   for (const short level : {POLLOUT, 0, POLLIN, POLLIN | POLLOUT, 0, POLLIN | POLLOUT, POLLOUT, POLLIN, 0}) {
     placeholder_.show(unsigned(level), end_.get());
     EXPECT_EQ(shown(), level);
   }
 }
 
-TEST_F(PlaceholderTest, RaisesWithoutTheProgramsEnd) {
+TEST_P(PlaceholderTest, RaisesWithoutTheProgramsEnd) {
   placeholder_.show(0, end_.get());
   placeholder_.raise(POLLIN);
   EXPECT_EQ(shown(), POLLIN);
@@ -51,7 +55,7 @@ TEST_F(PlaceholderTest, RaisesWithoutTheProgramsEnd) {
   EXPECT_EQ(shown(), POLLIN | POLLOUT);
 }
 
-TEST_F(PlaceholderTest, MakesAnEdgeWhereTheLevelStays) {
+TEST_P(PlaceholderTest, MakesAnEdgeWhereTheLevelStays) {
   const UniqueFd set(::epoll_create1(EPOLL_CLOEXEC));
   epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
   ASSERT_EQ(::epoll_ctl(set.get(), EPOLL_CTL_ADD, end_.get(), &event), 0);
@@ -65,7 +69,7 @@ TEST_F(PlaceholderTest, MakesAnEdgeWhereTheLevelStays) {
   EXPECT_EQ(shown(), POLLOUT);
 }
 
-TEST_F(PlaceholderTest, GoesOnWhereAnotherProcessLeftIt) {
+TEST_P(PlaceholderTest, GoesOnWhereAnotherProcessLeftIt) {
   // As a stack that goes on from a snapshot: its own memory says what was shown before.
   ::send(placeholder_.fd(), "", 1, 0);
   placeholder_.look_again();
@@ -79,7 +83,20 @@ TEST_F(PlaceholderTest, GoesOnWhereAnotherProcessLeftIt) {
   EXPECT_FALSE(placeholder_.closed());
 }
 
-TEST_F(PlaceholderTest, HangsUp) {
+TEST_P(PlaceholderTest, CarriesAfterItHasShownWhatever) {
+  for (const unsigned level : {0, POLLIN, POLLOUT, POLLIN | POLLOUT}) {
+    auto [placeholder, end] = Placeholder::make(Placeholder::Buffers::kSmall, false, GetParam()).value();
+    placeholder.show(level, end.get());
+    if ((level & POLLIN) != 0) placeholder.raise_edge();
+    placeholder.begin_to_carry(end.get());
+    char bytes[100'000] = {};
+    EXPECT_EQ(::recv(end.get(), bytes, sizeof(bytes), MSG_DONTWAIT), -1);
+    EXPECT_EQ(::send(end.get(), bytes, 65'507, MSG_DONTWAIT), 65'507);
+    EXPECT_EQ(::recv(placeholder.fd(), bytes, sizeof(bytes), MSG_DONTWAIT), 65'507);
+  }
+}
+
+TEST_P(PlaceholderTest, HangsUp) {
   placeholder_.raise(POLLHUP);  // a TCP socket that was never connected
   EXPECT_EQ(shown(), POLLOUT);
   placeholder_.raise(POLLIN | POLLRDHUP);
@@ -88,9 +105,9 @@ TEST_F(PlaceholderTest, HangsUp) {
   EXPECT_EQ(shown() & (POLLIN | POLLRDHUP | POLLHUP), POLLIN | POLLRDHUP | POLLHUP);
 }
 
-TEST_F(PlaceholderTest, SeesTheLastCopyGoHoweverFarItWas) {
+TEST_P(PlaceholderTest, SeesTheLastCopyGoHoweverFarItWas) {
   for (const unsigned level : {0, POLLIN, POLLIN | POLLRDHUP, POLLIN | POLLRDHUP | POLLHUP}) {
-    auto [placeholder, end] = Placeholder::make().value();
+    auto [placeholder, end] = Placeholder::make(Placeholder::Buffers::kSmall, false, GetParam()).value();
     placeholder.show(level, end.get());
     UniqueFd copy(::dup(end.get()));
     const auto closed = [&, &holder = placeholder] {

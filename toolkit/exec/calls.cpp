@@ -15,10 +15,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <vector>
 
 #include "toolkit/base/defer.hpp"
@@ -27,8 +30,6 @@
 
 namespace lkm::exec {
 namespace {
-
-constexpr std::size_t kSendFileChunk = std::size_t{128} << 10;  // bytes
 
 // SOL_SOCKET options, of both ABIs of time_t.
 constexpr int kOwnOptions[] = {SO_RCVLOWAT, SO_RCVTIMEO, SO_SNDTIMEO, 66 /* SO_RCVTIMEO_NEW */,
@@ -141,15 +142,8 @@ Thread::Outcome Thread::dispatch() {
       return enter_netns();
     case SYS_sendfile:
       return send_file();
-    case SYS_splice: {
-      // Bytes taken from a pipe cannot be put back when the socket has no room. Programs then copy.
-      const auto carries_no_data = [](const auto& end) {
-        return end && end->socket && end->socket->use != Use::kConnection;
-      };
-      return carries_no_data(target(int(arg(0)))) || carries_no_data(target(int(arg(2))))
-                 ? Outcome(-EINVAL)
-                 : pass();
-    }
+    case SYS_splice:
+      return splice();
     default:
       break;
   }
@@ -157,6 +151,7 @@ Thread::Outcome Thread::dispatch() {
   if (!on && on.error().errno_value() == EBADF) return -EBADF;
   if (on && on->socket)
     return on->socket->use == Use::kConnection ? on_connection(*on) : on_socket(*on);
+  if (call_.data.nr == SYS_sendmsg || call_.data.nr == SYS_sendmmsg) follow_descriptors();
   const bool about_device =
       call_.data.nr == SYS_ioctl && arg(1) >= kFirstDeviceRequest && arg(1) <= kLastDeviceRequest;
   if (about_device && on && socket_inode(on->end.get()) != 0) return device_request();
@@ -178,6 +173,7 @@ Thread::Outcome Thread::on_socket(Target& target) {
       return tcp ? pass() : duplicate(target, int(arg(2)), arg(1) == F_DUPFD_CLOEXEC);
     case SYS_dup2:
     case SYS_dup3:
+      if (!is_caught(int(arg(1)))) programs_.begin_to_carry_messages(*target.socket, target.end.get());
       return pass();
     case SYS_ioctl:
       if (is_about_descriptor(arg(1))) return pass();
@@ -210,12 +206,12 @@ Thread::Outcome Thread::on_socket(Target& target) {
   std::copy_n(call_.data.args, 6, args);
   const long result = run_on(target, call_.data.nr, args);
   if (fills && result >= 0) account.filled(call_.data.nr == SYS_sendmmsg ? arg(2) * kLargestDatagram : std::uint64_t(result) + kPerDatagram);
-  if (call_.data.nr == SYS_listen && result == 0) {
+  if (call_.data.nr == SYS_listen && result == 0 && tcp) {
     target.socket->use = Use::kListening;
     programs_.show(*target.socket, target.end.get());
   }
-  if (call_.data.nr == SYS_setsockopt && result == 0 && tcp) give_own_option(target);
-  if (call_.data.nr == SYS_getsockopt && result == 0 && target.socket->stream) tell_error(target);
+  if (call_.data.nr == SYS_setsockopt && result == 0) give_own_option(target);
+  if (call_.data.nr == SYS_getsockopt && result == 0) tell_error(target);
   const bool sends = direction(call_.data.nr) == Direction::kSends;
   if (sends && target.socket->use == Use::kUnconnected) show_connection(target);  // MSG_FASTOPEN
   if (result == -EPIPE && raises_sigpipe(call_.data)) ::syscall(SYS_tgkill, pid(), tid_, SIGPIPE);
@@ -240,10 +236,12 @@ Thread::Outcome Thread::on_connection(Target& target) {
       return on_socket(target);
     case SYS_sendto:
     case SYS_sendmsg:
-    case SYS_sendmmsg:
-      if ((arg(call_.data.nr == SYS_sendmsg ? 2 : 3) & MSG_OOB) == 0 && arg(4) == 0) return pass();
+    case SYS_sendmmsg: {
+      const bool urgent = (arg(call_.data.nr == SYS_sendmsg ? 2 : 3) & MSG_OOB) != 0;
+      if (!urgent && !gives_address()) return pass();
       if (const long error = drain(target); error != 0) return error;
       return on_socket(target);
+    }
     case SYS_recvfrom:
     case SYS_recvmsg:
     case SYS_recvmmsg: {
@@ -302,15 +300,23 @@ long Thread::run_on(Target& target, long number, const unsigned long (&args)[6],
     }
   }
   programs_.count(socket);
-  socket.receiving += way == Direction::kReceives;
-  socket.sending += way == Direction::kSends;
-  const auto done = defer([&] {
-    socket.receiving -= way == Direction::kReceives;
-    socket.sending -= way == Direction::kSends;
-  });
   unsigned long with[6] = {static_cast<unsigned long>(socket.fd.get())};
   std::copy(args + 1, args + 6, with + 1);
-  const long result = call_for(number, with, memory);
+  long result = 0;
+  {
+    socket.receiving += way == Direction::kReceives;
+    socket.sending += way == Direction::kSends;
+    const auto done = defer([&] {
+      socket.receiving -= way == Direction::kReceives;
+      socket.sending -= way == Direction::kSends;
+    });
+    if (socket.carrier && way == Direction::kReceives) {
+      socket.carrier->take_back(target.end.get());
+    } else if (socket.carrier) {
+      socket.carrier->carry_out();
+    }
+    result = call_for(number, with, memory);
+  }
   if (way == Direction::kReceives) socket.edge_due = true;
   if (socket.use == Use::kMessages || socket.use == Use::kListening)
     programs_.show(socket, target.end.get());
@@ -332,18 +338,32 @@ Thread::Outcome Thread::place(StackFd fd, Use use, bool nonblocking, bool close_
 }
 
 /// Ends the call with a descriptor for the socket: one from `from` on where its calls are to be
-/// caught, else the lowest.
+/// caught, else the lowest. The latter also when all of the others are in use.
 Thread::Outcome Thread::give_number(const std::shared_ptr<Socket>& socket, int end, int from,
                                     bool close_on_exec) {
   int number = Notifications::kLowest;
-  if (socket->use == Use::kMessages && (number = process_->unused_number(from)) < 0) return number;
+  if (socket->use == Use::kMessages && (number = process_->unused_number(from)) < 0) {
+    if (from > 0) return number;
+    return give_lowest(socket, end, close_on_exec);
+  }
   const int placed = session_->notifications.place(call_.id, end, number, close_on_exec);
   if (placed >= 0) {
     socket->places.emplace_back(process_, placed);
     return std::nullopt;
   }
   if (number >= 0) process_->released(number);
+  if (placed == -EBADF && number >= 0 && from == 0)  // its limit is lower (RLIMIT_NOFILE)
+    return give_lowest(socket, end, close_on_exec);
   return placed == -EBADF ? -EMFILE : placed;
+}
+
+/// The same with the lowest number, where its calls are not caught.
+Thread::Outcome Thread::give_lowest(const std::shared_ptr<Socket>& socket, int end, bool close_on_exec) {
+  programs_.begin_to_carry_messages(*socket, end);
+  const int placed = session_->notifications.place(call_.id, end, Notifications::kLowest, close_on_exec);
+  if (placed < 0) return placed == -EBADF ? -EMFILE : placed;
+  socket->places.emplace_back(process_, placed);
+  return std::nullopt;
 }
 
 bool Thread::may_have_socket() { return session_->account->may_have_socket(thread_name(tid_)); }
@@ -394,9 +414,53 @@ Thread::Outcome Thread::accept(Target& target) {
                (flags & SOCK_CLOEXEC) != 0, target.socket.get());
 }
 
+/// A program that has closed its standard input, output or errors, and then makes a copy, means the
+/// copy to be that.
 Thread::Outcome Thread::duplicate(const Target& target, int from, bool close_on_exec) {
-  return from < 0 ? Outcome(-EINVAL)
-                  : give_number(target.socket, target.end.get(), from, close_on_exec);
+  if (from < 0) return -EINVAL;
+  bool all_used = true;  // below the number that is looked at
+  for (int number = 0; number <= STDERR_FILENO && (all_used || number < from); ++number) {
+    const bool used = bool(process_->borrow(number));
+    if (!used && all_used && number >= from) return give_lowest(target.socket, target.end.get(), close_on_exec);
+    all_used = all_used && used;
+  }
+  return give_number(target.socket, target.end.get(), from, close_on_exec);
+}
+
+/// Whether what a message is sent with has an address.
+bool Thread::gives_address() {
+  if (call_.data.nr == SYS_sendto) return arg(4) != 0;
+  msghdr message{};
+  return read(&message, reinterpret_cast<const void*>(arg(1)), sizeof message) == 0 &&
+         message.msg_name != nullptr && message.msg_namelen > 0;
+}
+
+/// A program sends descriptors to another one (SCM_RIGHTS), which will have them under any number.
+void Thread::follow_descriptors() {
+  constexpr std::size_t kMostControl = 16384;  // bytes
+  const std::size_t count = call_.data.nr == SYS_sendmsg ? 1 : std::min<std::size_t>(arg(2), UIO_MAXIOV);
+  const std::size_t each = call_.data.nr == SYS_sendmsg ? sizeof(msghdr) : sizeof(mmsghdr);
+  std::vector<char> control;
+  for (std::size_t i = 0; i < count; ++i) {
+    msghdr message{};
+    if (read(&message, reinterpret_cast<const char*>(arg(1)) + i * each, sizeof message) != 0) return;
+    if (message.msg_control == nullptr || message.msg_controllen < sizeof(cmsghdr)) continue;
+    control.resize(std::min(message.msg_controllen, kMostControl));
+    if (read(control.data(), message.msg_control, control.size()) != 0) return;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one)) {
+      if (one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS || one->cmsg_len < CMSG_LEN(0)) continue;
+      const std::size_t start = std::size_t(reinterpret_cast<char*>(CMSG_DATA(one)) - control.data());
+      const std::size_t end = std::min(start + one->cmsg_len - CMSG_LEN(0), control.size());
+      for (std::size_t at = start; at + sizeof(int) <= end; at += sizeof(int)) {
+        int number = -1;
+        std::memcpy(&number, control.data() + at, sizeof number);
+        if (const auto sent = target(number); sent && sent->socket)
+          programs_.begin_to_carry_messages(*sent->socket, sent->end.get());
+      }
+    }
+  }
 }
 
 /// Options of packet sockets that are about mapped rings; nothing for others.
@@ -494,10 +558,12 @@ void Thread::give_own_option(Target& target) const {
   target.socket->own_options.emplace_back(option, std::move(value));
 }
 
-/// SO_ERROR of a connection that met its error while it carried.
+/// SO_ERROR of a socket that met its error while it carried.
 void Thread::tell_error(Target& target) {
   if (arg(1) != SOL_SOCKET || arg(2) != SO_ERROR) return;
-  if (const int error = target.socket->stream->take_error(); error != 0) {
+  Socket& socket = *target.socket;
+  const int error = socket.stream ? socket.stream->take_error() : socket.carrier ? socket.carrier->take_error() : 0;
+  if (error != 0) {
     write(reinterpret_cast<void*>(arg(3)), &error, sizeof(error));
   }
 }
@@ -511,60 +577,6 @@ Thread::Outcome Thread::device_request() {
   const StackFd socket(stack, int(fd));
   const unsigned long args[6] = {static_cast<unsigned long>(fd), arg(1), arg(2)};
   return call_for(SYS_ioctl, args);
-}
-
-/// sendfile() from a file of the host: bytes go through a buffer of the stack. Only what the socket
-/// took is taken from the file.
-Thread::Outcome Thread::send_file() {
-  const auto in = target(int(arg(1)));
-  if (!in) return -in.error().errno_value();
-  auto out = target(int(arg(0)));
-  if (!out) return -out.error().errno_value();
-  if (!out->socket || out->socket->use == Use::kConnection) return pass();
-  struct stat status {};
-  if (in->socket || ::fstat(in->end.get(), &status) != 0 || !S_ISREG(status.st_mode))
-    return -EINVAL;
-
-  auto* const offset = reinterpret_cast<void*>(arg(2));
-  off_t at = 0;
-  if (offset == nullptr) {
-    at = ::lseek(in->end.get(), 0, SEEK_CUR);
-  } else if (read(&at, offset, sizeof(at)) != 0) {
-    return -EFAULT;
-  }
-  if (at < 0) return -EINVAL;
-
-  std::vector<char> buffer(std::min<std::size_t>(arg(3), kSendFileChunk));
-  std::size_t total = 0;
-  long error = 0;
-  while (total < arg(3)) {
-    const auto wanted = std::min(buffer.size(), arg(3) - total);
-    const ssize_t got = ::pread(in->end.get(), buffer.data(), wanted, at + off_t(total));
-    if (got <= 0) {
-      error = got < 0 ? -errno : 0;
-      break;
-    }
-    const std::size_t sent_then = total + std::size_t(got);
-    const bool more = sent_then < arg(3) && at + off_t(sent_then) < status.st_size;
-    const unsigned long args[6] = {
-        0, reinterpret_cast<unsigned long>(buffer.data()), std::size_t(got),
-        static_cast<unsigned long>(more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL)};
-    const long sent = run_on(*out, SYS_sendto, args, Memory::kStack);
-    if (sent < 0) {
-      error = sent;
-      break;
-    }
-    total += std::size_t(sent);
-    if (sent < got) break;
-  }
-  at += off_t(total);
-  if (offset == nullptr) {
-    ::lseek(in->end.get(), at, SEEK_SET);
-  } else if (write(offset, &at, sizeof(at)) != 0) {
-    return -EFAULT;
-  }
-  if (total == 0 && error == -EPIPE) ::syscall(SYS_tgkill, pid(), tid_, SIGPIPE);
-  return total > 0 ? long(total) : error;
 }
 
 }  // namespace lkm::exec

@@ -22,22 +22,20 @@ namespace {
 // Calls by what decides about them; those that programs make most come first.
 constexpr long kOnOurs[] = {SYS_read,     SYS_write, SYS_readv, SYS_writev, SYS_preadv2,
                             SYS_pwritev2, SYS_dup,   SYS_dup2,  SYS_dup3};
-constexpr long kOnAnySocket[] = {SYS_bind,       SYS_connect,   SYS_listen,      SYS_accept,
-                                 SYS_accept4,    SYS_shutdown,  SYS_getsockname, SYS_getpeername,
-                                 SYS_setsockopt, SYS_getsockopt};
+// Messages are caught for their addresses and control messages, and for the descriptors that are
+// passed in them, to connections and sockets of the host as well.
+constexpr long kOnAnySocket[] = {SYS_bind,       SYS_connect,    SYS_listen,     SYS_accept,
+                                 SYS_accept4,    SYS_shutdown,   SYS_getsockname, SYS_getpeername,
+                                 SYS_setsockopt, SYS_getsockopt, SYS_sendmsg,    SYS_recvmsg,
+                                 SYS_sendmmsg,   SYS_recvmmsg};
 
-// Calls that carry data between sockets, which of their arguments are the flags, and the flags by
-// which they mean more than data, whatever the number.
+// Calls that carry data, and the flags by which they mean more than that, whatever the number.
 struct Transfer {
   long number;
-  int flags;
   std::uint32_t telling;
 };
-constexpr std::uint32_t kTellingOut = MSG_FASTOPEN | MSG_OOB;
-constexpr std::uint32_t kTellingIn = MSG_ERRQUEUE;
-constexpr Transfer kTransfers[] = {{SYS_recvfrom, 3, kTellingIn}, {SYS_sendto, 3, kTellingOut},
-                                   {SYS_recvmsg, 2, kTellingIn},  {SYS_sendmsg, 2, kTellingOut},
-                                   {SYS_recvmmsg, 3, kTellingIn}, {SYS_sendmmsg, 3, kTellingOut}};
+constexpr Transfer kTransfers[] = {{SYS_recvfrom, MSG_ERRQUEUE},
+                                   {SYS_sendto, MSG_FASTOPEN | MSG_OOB}};
 
 // io_uring makes socket calls that no filter sees; with userfaultfd a program would make the stack
 // wait when that copies from its memory.
@@ -82,18 +80,15 @@ std::vector<sock_filter> filter_program() {
   for (const Transfer& transfer : kTransfers) {
     p.on(transfer.number, [&] {
       tell_if_ours(0);
-      p.load_argument(transfer.flags);
+      p.load_argument(3);
       p.only_if(BPF_JSET, transfer.telling);
       p.give(kTell);
-      if (transfer.number == SYS_sendto || transfer.number == SYS_recvfrom) {
-        // With an address: a connection of TCP ignores it, the AF_UNIX socket in its place would
-        // not. Who asks for one has no connection as a rule, so that such a socket is served under
-        // any number.
-        p.load_argument(4);
-        p.give_if_not(0, kTell);
-        p.load(offsetof(seccomp_data, args) + 4 * 8 + 4);
-        p.give_if_not(0, kTell);
-      }
+      // With an address: a connection of TCP ignores it, the AF_UNIX socket in its place would not.
+      // Who asks for one has no connection as a rule.
+      p.load_argument(4);
+      p.give_if_not(0, kTell);
+      p.load(offsetof(seccomp_data, args) + 4 * 8 + 4);
+      p.give_if_not(0, kTell);
       p.give(kAllow);
     });
   }

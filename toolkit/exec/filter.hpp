@@ -4,11 +4,13 @@
 // (seccomp(2), seccomp_unotify(2)). All else runs as before; what is allowed by its number alone
 // does not even run the filter (the kernel keeps a bitmap of such calls, kernel/seccomp.c).
 //
-// A filter sees numbers, not files. Calls that only sockets have are caught under any number. Of
-// reads and writes, which other files have too, only those on kFirstFd to kEndFd are: sockets on
-// which each call is one of the stack (datagrams, netlink, packets) lie there. TCP connections lie
-// anywhere, their data is not caught (stream.hpp). What else lies in the range by chance costs a
-// round trip to the stack, which sends the call back.
+// A filter sees numbers, not files. Calls that only sockets have are caught under any number, but
+// for send() and recv() of plain data. Of these, and of reads and writes, which other files have
+// too, only those on kFirstFd to kEndFd are: sockets on which each call is one of the stack
+// (datagrams, netlink, packets) lie there. TCP connections lie anywhere, their data is not caught
+// (stream.hpp); nor is that of another socket's copies elsewhere (message_carrier.hpp). What else
+// lies in the range by chance, and sendmsg() and recvmsg() on connections and the host's sockets,
+// cost a round trip to the stack, which sends the call back.
 #pragma once
 
 #include <linux/filter.h>
@@ -24,6 +26,9 @@ namespace lkm::exec {
 /// limit of 1024.
 inline constexpr int kFirstFd = 768;
 inline constexpr int kEndFd = 1024;
+
+/// Whether reads and writes under that number are caught.
+constexpr bool is_caught(int number) { return number >= kFirstFd && number < kEndFd; }
 
 /// Requests about network devices (linux/sockios.h), which the kernel serves on a socket of any
 /// family.

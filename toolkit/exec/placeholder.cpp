@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <vector>
 
 namespace lkm::exec {
@@ -20,11 +21,7 @@ namespace {
 constexpr int kSmallBuffer = 1;
 constexpr std::size_t kSmallFilling = 1500;  // bytes
 
-void take_all(int socket) {
-  std::array<char, 4096> bytes;
-  while (::recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT) == ssize_t(bytes.size())) {
-  }
-}
+constexpr int kUsualBuffer = 106'496;  // bytes; the kernel doubles it (net.core.wmem_default)
 
 /// For the buffers that sockets have by default (net.core.wmem_default).
 std::size_t large_filling(int socket) {
@@ -39,11 +36,12 @@ std::size_t large_filling(int socket) {
 
 }  // namespace
 
-Result<std::pair<Placeholder, UniqueFd>> Placeholder::make(Buffers buffers, bool nonblocking) {
+Result<std::pair<Placeholder, UniqueFd>> Placeholder::make(Buffers buffers, bool nonblocking,
+                                                           int type) {
   int ends[2];
   // Calls on the stack's end never wait, whatever this says.
   const int flags = SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
-  if (::socketpair(AF_UNIX, SOCK_STREAM | flags, 0, ends) != 0) {
+  if (::socketpair(AF_UNIX, type | flags, 0, ends) != 0) {
     return fail(errno, "make a placeholder for a socket");
   }
   UniqueFd stack_end(ends[0]);
@@ -66,6 +64,16 @@ Result<std::pair<Placeholder, UniqueFd>> Placeholder::make(Buffers buffers, bool
 void Placeholder::take_filling() {
   std::vector<char> bytes(filling_);
   (void)!::recv(stack_end_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_WAITALL);
+}
+
+/// What was sent by raise_edge(), as far as it is still there.
+void Placeholder::take_marks(int program_end) {
+  std::array<char, 4096> bytes;
+  for (; marks_ > 0; --marks_) {
+    const ssize_t taken = ::recv(program_end, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (taken <= 0) break;
+  }
+  marks_ = 0;
 }
 
 void Placeholder::raise(unsigned events) {
@@ -91,7 +99,7 @@ void Placeholder::raise(unsigned events) {
 void Placeholder::show(unsigned events, int program_end) {
   if ((events & POLLERR) != 0) events |= POLLIN | POLLOUT;
   if ((events & (POLLIN | POLLRDHUP)) == 0 && (shown_ & POLLIN) != 0 && (shown_ & POLLRDHUP) == 0) {
-    take_all(program_end);
+    take_marks(program_end);
     shown_ &= ~unsigned(POLLIN);
   }
   if ((events & POLLOUT) == 0 && (shown_ & POLLOUT) != 0 && !hung_up()) {
@@ -107,8 +115,16 @@ void Placeholder::begin_to_carry() {
   shown_ = POLLOUT;
 }
 
+void Placeholder::begin_to_carry(int program_end) {
+  if ((shown_ & POLLRDHUP) == 0) take_marks(program_end);
+  if ((shown_ & POLLOUT) == 0) take_filling();
+  ::setsockopt(program_end, SOL_SOCKET, SO_SNDBUF, &kUsualBuffer, sizeof(kUsualBuffer));
+  shown_ = POLLOUT | (shown_ & (POLLRDHUP | POLLHUP));
+}
+
 void Placeholder::raise_edge() {
   if ((shown_ & POLLRDHUP) != 0) return;
+  ++marks_;
   (void)!::send(stack_end_.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   shown_ |= POLLIN;
 }
@@ -120,6 +136,7 @@ void Placeholder::look_again() {
   ::ioctl(stack_end_.get(), FIONREAD, &filling);
   shown_ &= ~unsigned(POLLIN | POLLOUT);
   if (unread > 0) shown_ |= POLLIN;
+  marks_ = unread > 0 ? UINT_MAX : 0;
   if (filling == 0) shown_ |= POLLOUT;
 }
 

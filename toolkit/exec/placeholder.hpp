@@ -2,11 +2,12 @@
 //
 // Placeholder: what a program holds in place of a socket of the stack.
 //
-// It is one end of an AF_UNIX stream pair; the stack has the other. So it is a real descriptor of
+// It is one end of an AF_UNIX pair; the stack has the other. So it is a real descriptor of
 // the host, a socket by fstat(2), and poll, select, epoll, dup, fork, exec, close and SCM_RIGHTS
-// are the host kernel's affair. A TCP connection's carries its data (stream.hpp); from then on none
-// of what follows is done to it. Any other carries none, and its readiness is made to be the
-// socket's:
+// are the host kernel's affair. A TCP connection's carries its data (stream.hpp), and so does that
+// of another socket once a copy of it may be where its calls are not caught (message_carrier.hpp);
+// from then on none of what follows is done to it. Any other carries none, and its readiness is
+// made to be the socket's:
 //
 //   IN      a byte from the stack's end lies in it
 //   OUT     its send buffer is not filled. To fill it, the stack needs the program's end, and to
@@ -24,6 +25,8 @@
 // that was never read.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstdint>
 #include <utility>
 
@@ -37,10 +40,12 @@ class Placeholder {
   Placeholder() = default;
   /// Whether it will carry data one day, so that its buffers must be large.
   enum class Buffers { kSmall, kLarge };
-  /// The second is the program's end, to be given to it. It is writable, and not readable.
+  /// The second is the program's end, to be given to it. It is writable, and not readable. `type`
+  /// is SOCK_STREAM, or SOCK_SEQPACKET where messages are to keep their bounds should it carry some.
   /// Errors: as socketpair(2).
   static Result<std::pair<Placeholder, UniqueFd>> make(Buffers buffers = Buffers::kSmall,
-                                                       bool nonblocking = false);
+                                                       bool nonblocking = false,
+                                                       int type = SOCK_STREAM);
 
   /// The stack's end, to be waited on for HUP and ERR by epoll.
   [[nodiscard]] int fd() const { return stack_end_.get(); }
@@ -54,6 +59,8 @@ class Placeholder {
   void show(unsigned events, int program_end);
   /// The same, for one with large buffers that shows no input: it can carry data now.
   void begin_to_carry();
+  /// The same for any.
+  void begin_to_carry(int program_end);
   /// Ends the pair. What is in it for the program stays; if what the program wrote lies there
   /// unread, a read ends with ECONNRESET then.
   void end() { stack_end_.reset(); }
@@ -76,11 +83,13 @@ class Placeholder {
   Placeholder(UniqueFd stack_end, std::uint64_t inode, std::size_t filling)
       : stack_end_(std::move(stack_end)), inode_(inode), filling_(filling) {}
   void take_filling();
+  void take_marks(int program_end);
 
   UniqueFd stack_end_;
   std::uint64_t inode_ = 0;
   std::size_t filling_ = 0;  // bytes that leave no room for output
   unsigned shown_ = 0x4;     // POLLOUT
+  unsigned marks_ = 0;       // bytes that tell of input, at most
 };
 
 }  // namespace lkm::exec

@@ -25,6 +25,8 @@ using namespace std::chrono_literals;
 constexpr auto kLookEvery = 10ms;
 constexpr unsigned kMirrored = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI;
 constexpr unsigned kOfPair = EPOLLIN | EPOLLRDHUP | EPOLLET;
+/// That there is room tells that the program has read what was put there.
+constexpr unsigned kOfCarrier = kOfPair | EPOLLOUT;
 constexpr rlim_t kStackFiles = 1 << 20;  // sockets of the stack, all programs together
 
 // What an event of `ends_` is about: the inode of a placeholder, or a process.
@@ -32,12 +34,9 @@ constexpr std::uint64_t kIsProcess = std::uint64_t{1} << 63;
 
 /// Whether it is a stream with another end.
 bool connected(const Socket& socket) {
-  int type = 0;
-  socklen_t size = sizeof(type);
   sockaddr_storage peer{};
   socklen_t peer_size = sizeof(peer);
-  socket.fd.call(SYS_getsockopt, SOL_SOCKET, SO_TYPE, &type, &size);
-  return type == SOCK_STREAM && socket.fd.call(SYS_getpeername, &peer, &peer_size) == 0;
+  return type_of(socket.fd) == SOCK_STREAM && socket.fd.call(SYS_getpeername, &peer, &peer_size) == 0;
 }
 
 /// A connection is reset.
@@ -247,6 +246,12 @@ void Programs::look_at_host() {
 
 void Programs::happened_on_host(Socket& socket, unsigned events) {
   if (socket.use == Use::kBroken) return;
+  if (socket.carrier) {
+    socket.closing = socket.closing || socket.placeholder.closed(events);
+    socket.carrier->carry_out();
+    if (socket.closing && socket.carrier->all_out()) return forget(socket);
+    return show_message(socket);
+  }
   if (socket.use != Use::kConnection) {
     if (socket.placeholder.closed(events)) forget(socket);
     return;
@@ -284,6 +289,11 @@ void Programs::happened_in_stack(Socket& socket, unsigned events) {
         if (ring->has_some()) socket.placeholder.raise(EPOLLIN);
         return;
       }
+      if (socket.carrier) {
+        if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) socket.carrier->carry_out();
+        if (socket.closing && socket.carrier->all_out()) return forget(socket);
+        return show_message(socket);
+      }
       // Who waits inside a call for the same takes it, and shows what is left.
       if (socket.receiving > 0 && (events & EPOLLRDHUP) == 0) events &= ~unsigned(EPOLLIN);
       if (socket.sending > 0) events &= ~unsigned(EPOLLOUT);
@@ -296,6 +306,20 @@ void Programs::happened_in_stack(Socket& socket, unsigned events) {
   if ((events & ~unsigned(EPOLLIN)) != 0) socket.stream->carry_out();
   if ((events & ~unsigned(EPOLLOUT)) != 0) socket.stream->carry_in();
   settle(socket);
+}
+
+void Programs::begin_to_carry_messages(Socket& socket, int program_end) {
+  if (socket.use != Use::kMessages || socket.carrier) return;
+  socket.placeholder.begin_to_carry(program_end);
+  socket.carrier.emplace(stack_, buffers_, socket.fd, socket.placeholder.fd());
+  epoll_event event{.events = kOfCarrier, .data = {.u64 = socket.placeholder.inode()}};
+  ::epoll_ctl(ends_.get(), EPOLL_CTL_MOD, socket.placeholder.fd(), &event);
+  show(socket, program_end);
+}
+
+/// Who waits inside a call for messages takes them first.
+void Programs::show_message(Socket& socket) {
+  if (socket.receiving == 0 && !socket.ring) socket.carrier->carry_in();
 }
 
 void Programs::begin_to_carry(Socket& socket) {
@@ -404,6 +428,11 @@ void Programs::go_on_from_snapshot() {
       continue;
     }
     if (socket->use == Use::kBroken) continue;
+    if (socket->carrier) {
+      socket->carrier->look_again();
+      happened_on_host(*socket, socket->placeholder.events());
+      continue;
+    }
     socket->placeholder.look_again();
     pollfd ready{.fd = socket->fd.get(), .events = POLLIN | POLLOUT | POLLRDHUP, .revents = 0};
     if (used && connected(*socket)) {
@@ -490,9 +519,10 @@ std::shared_ptr<Socket> Programs::find(std::uint64_t inode) const {
 Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd, Use use, bool nonblocking,
                                                                      const std::shared_ptr<Account>& account) {
   forget_broken();
-  const auto buffers =
-      use == Use::kMessages ? Placeholder::Buffers::kSmall : Placeholder::Buffers::kLarge;
-  LKM_TRY(auto pair, Placeholder::make(buffers, nonblocking));
+  const bool messages = use == Use::kMessages;
+  const auto buffers = messages ? Placeholder::Buffers::kSmall : Placeholder::Buffers::kLarge;
+  const int type = messages && type_of(fd) != SOCK_STREAM ? SOCK_SEQPACKET : SOCK_STREAM;
+  LKM_TRY(auto pair, Placeholder::make(buffers, nonblocking, type));
   auto& [placeholder, end] = pair;
   const std::uint64_t inode = placeholder.inode();
   auto socket = std::make_shared<Socket>();
@@ -538,10 +568,11 @@ std::uint64_t Programs::memory_of(const Account& account) const {
   return bytes;
 }
 
-void Programs::show(Socket& socket, int program_end) const {
+void Programs::show(Socket& socket, int program_end) {
   if (socket.ring) {
     return socket.placeholder.show(socket.ring->has_some() ? POLLIN | POLLOUT : POLLOUT, program_end);
   }
+  if (socket.carrier) return show_message(socket);
   pollfd ready{.fd = socket.fd.get(), .events = POLLIN | POLLOUT | POLLRDHUP, .revents = 0};
   stack_.syscall(SYS_poll, &ready, 1, 0);
   socket.placeholder.show(unsigned(ready.revents), program_end);

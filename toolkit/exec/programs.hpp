@@ -90,7 +90,10 @@ class Programs {
   /// Bytes in the buffers of a program's sockets.
   [[nodiscard]] std::uint64_t memory_of(const Account& account) const;
   /// Makes the placeholder show what the socket has.
-  void show(Socket& socket, int program_end) const;
+  void show(Socket& socket, int program_end);
+  /// A socket of which each call is one of the stack may come to be under a number where they are
+  /// not caught, here or in another process: from now on its descriptor carries messages.
+  void begin_to_carry_messages(Socket& socket, int program_end);
   /// A TCP socket is connected: from now on its descriptor carries the data.
   void begin_to_carry(Socket& socket);
   /// Carries what a connection's program wrote.
@@ -127,6 +130,7 @@ class Programs {
   void happened_in_stack(Socket& socket, unsigned events);
   void happened_on_host(Socket& socket, unsigned events);
   void settle(Socket& socket);
+  static void show_message(Socket& socket);
   void abort_connection(Socket& socket);
   void break_connection(Socket& socket);
   void forget_broken();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "toolkit/exec/limits.hpp"
+#include "toolkit/exec/message_carrier.hpp"
 #include "toolkit/exec/packet_ring.hpp"
 #include "toolkit/exec/placeholder.hpp"
 #include "toolkit/exec/process.hpp"
@@ -20,8 +21,8 @@ namespace lkm::exec {
 
 /// What its descriptor stands for.
 enum class Use {
-  kMessages,  ///< each call is made in the stack: datagrams, netlink, packets, and streams of other
-              ///< protocols
+  kMessages,  ///< each call is made in the stack, while its number is one where they are caught:
+              ///< datagrams, netlink, packets, and streams of other protocols
   kUnconnected,  ///< TCP, before connect() or listen()
   kConnecting,   ///< TCP, in a connect() that the program does not wait for
   kListening,    ///< TCP
@@ -43,6 +44,7 @@ struct Socket {
   bool nonblocking = false;  ///< as its file in the stack is set
   unsigned receiving = 0;    ///< calls under way that wait for input themselves
   unsigned sending = 0;
+  bool closing = false;    ///< its program's end is closed everywhere, and not all that was written is out
   bool edge_due = false;   ///< input was left; an EPOLLET watcher waits for more
   std::uint32_t uses = 0;  ///< calls that programs made, or turns that carried bytes
   std::size_t tally = 0;   ///< place of the same in Programs::tally_
@@ -53,11 +55,13 @@ struct Socket {
   std::shared_ptr<PacketRing> ring;  ///< to be held by who fills it
   unsigned reserve = 0;  ///< PACKET_RESERVE
 
+  /// Of a socket with Use::kMessages that may be under numbers where its calls are not caught.
+  std::optional<MessageCarrier> carrier;
+
   // Of a connection.
   std::optional<Stream> stream;
   bool room_awaited = false;     ///< the pair is watched for it
   bool shut_by_program = false;  ///< a hang-up need not mean that it was closed
-  bool closing = false;          ///< its program's end is closed everywhere
   /// SOL_SOCKET options that hold for reads and writes, so that the pair, and connections accepted
   /// from here, have them.
   std::vector<std::pair<int, std::vector<char>>> own_options;

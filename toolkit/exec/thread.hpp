@@ -75,7 +75,9 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   [[nodiscard]] bool may_have_socket();
   Outcome connect(Target& target);
   Outcome accept(Target& target);
-  Outcome send_file();
+  Outcome give_lowest(const std::shared_ptr<Socket>& socket, int end, bool close_on_exec);
+  bool gives_address();
+  void follow_descriptors();
   Outcome duplicate(const Target& target, int from, bool close_on_exec);
   Outcome device_request();
   Outcome place(StackFd fd, Use use, bool nonblocking, bool close_on_exec,
@@ -96,6 +98,13 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
               Memory memory = Memory::kProgram);
   [[nodiscard]] unsigned long arg(int index) const { return call_.data.args[index]; }
   [[nodiscard]] bool to_be_restarted(long result);
+
+  // transfers.cpp
+  Outcome send_file();
+  Outcome splice();
+  Outcome splice_in(Target& from, const UniqueFd& pipe);
+  Outcome splice_out(const UniqueFd& pipe, Target& to);
+  long wait_for_pipe(const UniqueFd& pipe, short events, bool may_wait);
 
   enum class Interrupted { kNo, kBySignal, kPerhapsBySignal, kGone };
 

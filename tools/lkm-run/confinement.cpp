@@ -29,7 +29,7 @@ constexpr std::uint32_t kRefuse = SECCOMP_RET_ERRNO | ENOSYS;
 constexpr long kAllowed[] = {
     // Descriptors and their data.
     SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev, SYS_lseek,
-    SYS_close, SYS_close_range, SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_flock, SYS_pipe, SYS_pipe2, SYS_splice,
+    SYS_close, SYS_close_range, SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_flock, SYS_pipe, SYS_pipe2, SYS_splice, SYS_tee,
     SYS_sendfile, SYS_copy_file_range, SYS_fsync, SYS_fdatasync, SYS_fallocate, SYS_ftruncate, SYS_memfd_create,
     // Files: the state folder, builds, their sources, captures.
     SYS_open, SYS_openat, SYS_stat, SYS_fstat, SYS_lstat, SYS_newfstatat, SYS_statx, SYS_statfs, SYS_fstatfs,
