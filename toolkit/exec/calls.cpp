@@ -36,8 +36,6 @@ constexpr int kOwnOptions[] = {SO_RCVLOWAT, SO_RCVTIMEO, SO_SNDTIMEO, 66 /* SO_R
                                67 /* SO_SNDTIMEO_NEW */};
 constexpr std::size_t kMostOfOption = 16;  // bytes
 
-// What a datagram may take in a buffer, besides its bytes (SKB_TRUESIZE() of a small one, twice).
-constexpr std::uint64_t kPerDatagram = 2048;
 constexpr std::uint64_t kLargestDatagram = 65536 + kPerDatagram;
 
 /// Whether a socket of the stack is TCP's, so that its data is a stream of bytes and nothing else.
@@ -313,7 +311,7 @@ long Thread::run_on(Target& target, long number, const unsigned long (&args)[6],
     if (socket.carrier && way == Direction::kReceives) {
       socket.carrier->take_back(target.end.get());
     } else if (socket.carrier) {
-      socket.carrier->carry_out();
+      programs_.send_messages(socket);
     }
     result = call_for(number, with, memory);
   }

@@ -13,6 +13,9 @@
 
 namespace lkm::exec {
 
+/// What a datagram may take in a buffer, besides its bytes (SKB_TRUESIZE() of a small one, twice).
+inline constexpr std::uint64_t kPerDatagram = 2048;
+
 struct Limits {
   std::uint64_t sockets = 16384;
   std::uint64_t memory = 32 << 20;  ///< bytes in the buffers of its sockets

@@ -45,14 +45,15 @@ void MessageCarrier::carry_in() {
   busy_ = true;
   while (std::exchange(in_again_, false)) copy_next();
   busy_ = false;
-  if (out_again_) carry_out();
+  if (out_again_) carry_out(may_send_);
 }
 
-void MessageCarrier::carry_out() {
+void MessageCarrier::carry_out(bool may_send) {
   out_again_ = true;
+  may_send_ = may_send;
   if (busy_) return;
   busy_ = true;
-  while (std::exchange(out_again_, false)) send_all();
+  while (std::exchange(out_again_, false)) send_all(may_send_);
   busy_ = false;
   if (in_again_) carry_in();
 }
@@ -104,7 +105,7 @@ void MessageCarrier::end() {
   ::shutdown(pair_, SHUT_WR);
 }
 
-void MessageCarrier::send_all() {
+void MessageCarrier::send_all(bool may_send) {
   auto buffer = buffers_.take();
   const auto done = defer([&] { buffers_.put_back(std::move(buffer)); });
   all_out_ = false;
@@ -116,10 +117,12 @@ void MessageCarrier::send_all() {
       ::poll(&end, 1, 0);
       if (!keeps_bounds_ || (end.revents & (POLLRDHUP | POLLHUP)) != 0) break;
     }
-    const long sent = socket_.call(SYS_sendto, buffer.get(), size, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
+    const long sent = may_send ? socket_.call(SYS_sendto, buffer.get(), size, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0)
+                               : -ENOBUFS;
     if (sent == -EAGAIN) return;
     if (sent == -EINTR) continue;
     if (sent < 0) error_ = int(-sent);
+    if (sent >= 0) sent_ += std::size_t(sent) + kPerDatagram;
     const std::size_t gone = keeps_bounds_ || sent < 0 ? std::size_t(size) : std::size_t(sent);
     (void)!::recv(pair_, buffer.get(), gone, MSG_DONTWAIT);
   }
@@ -143,7 +146,7 @@ void MessageCarrier::take_back(int program_end) {
   }
   busy_ = false;
   in_again_ = false;
-  if (out_again_) carry_out();
+  if (out_again_) carry_out(may_send_);
 }
 
 void MessageCarrier::look_again() { copy_ = in_pair() ? Copy::kOfNone : Copy::kNone; }

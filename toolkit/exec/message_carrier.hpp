@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "libos-runtime/host/stack.hpp"
+#include "toolkit/exec/limits.hpp"
 #include "toolkit/exec/stream.hpp"
 #include "toolkit/net/stack_fd.hpp"
 
@@ -38,8 +39,10 @@ class MessageCarrier {
   /// Keeps a copy of the first message in the pair. On a fiber, when no caught call takes messages.
   void carry_in();
   /// Sends what the program wrote, until there is nothing, or the socket takes no more: it will have
-  /// POLLOUT. On a fiber.
-  void carry_out();
+  /// POLLOUT. On a fiber. If its program may have no more memory, they are lost, which ENOBUFS tells.
+  void carry_out(bool may_send);
+  /// Bytes that were sent since this was last called.
+  std::size_t take_sent() { return std::exchange(sent_, 0); }
   /// Before a caught call takes messages: the socket has what the program has not read, and the
   /// pair nothing. On a fiber.
   void take_back(int program_end);
@@ -58,7 +61,7 @@ class MessageCarrier {
 
   void copy_next();
   void end();
-  void send_all();
+  void send_all(bool may_send);
   void settle_copy(std::size_t unread);
   [[nodiscard]] bool in_pair() const;
   void lock();
@@ -71,11 +74,13 @@ class MessageCarrier {
   bool may_end_ = false;      ///< the socket may have another end, which closes
   Copy copy_ = Copy::kNone;
   std::size_t copied_ = 0;  ///< bytes
+  std::size_t sent_ = 0;
   int error_ = 0;
   bool ended_ = false;
   bool all_out_ = true;
   bool busy_ = false;
   bool in_again_ = false, out_again_ = false;
+  bool may_send_ = true;  ///< for who is at work
 };
 
 }  // namespace lkm::exec

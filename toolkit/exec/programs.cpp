@@ -248,7 +248,7 @@ void Programs::happened_on_host(Socket& socket, unsigned events) {
   if (socket.use == Use::kBroken) return;
   if (socket.carrier) {
     socket.closing = socket.closing || socket.placeholder.closed(events);
-    socket.carrier->carry_out();
+    send_messages(socket);
     if (socket.closing && socket.carrier->all_out()) return forget(socket);
     return show_message(socket);
   }
@@ -290,7 +290,7 @@ void Programs::happened_in_stack(Socket& socket, unsigned events) {
         return;
       }
       if (socket.carrier) {
-        if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) socket.carrier->carry_out();
+        if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) send_messages(socket);
         if (socket.closing && socket.carrier->all_out()) return forget(socket);
         return show_message(socket);
       }
@@ -315,6 +315,12 @@ void Programs::begin_to_carry_messages(Socket& socket, int program_end) {
   epoll_event event{.events = kOfCarrier, .data = {.u64 = socket.placeholder.inode()}};
   ::epoll_ctl(ends_.get(), EPOLL_CTL_MOD, socket.placeholder.fd(), &event);
   show(socket, program_end);
+}
+
+void Programs::send_messages(Socket& socket) {
+  Account& account = *socket.account;
+  socket.carrier->carry_out(account.may_fill("a program", [&] { return memory_of(account); }));
+  account.filled(socket.carrier->take_sent());
 }
 
 /// Who waits inside a call for messages takes them first.

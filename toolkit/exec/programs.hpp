@@ -94,6 +94,8 @@ class Programs {
   /// A socket of which each call is one of the stack may come to be under a number where they are
   /// not caught, here or in another process: from now on its descriptor carries messages.
   void begin_to_carry_messages(Socket& socket, int program_end);
+  /// Sends what a program wrote to a socket that carries messages.
+  void send_messages(Socket& socket);
   /// A TCP socket is connected: from now on its descriptor carries the data.
   void begin_to_carry(Socket& socket);
   /// Carries what a connection's program wrote.
