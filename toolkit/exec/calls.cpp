@@ -21,11 +21,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <vector>
 
 #include "toolkit/base/defer.hpp"
 #include "toolkit/exec/filter.hpp"
+#include "toolkit/exec/netlink_requests.hpp"
 #include "toolkit/exec/thread.hpp"
 
 namespace lkm::exec {
@@ -87,6 +89,27 @@ bool raises_sigpipe(const seccomp_data& call) {
       return (call.args[2] & MSG_NOSIGNAL) == 0;
     default:
       return false;
+  }
+}
+
+/// Tables of xtables (setsockopt(2)), and the requests of ioctl(2) that make links, addresses, routes and neighbours.
+bool adds_to_network(const seccomp_data& call) {
+  // IPT_SO_SET_REPLACE (of IPv6 as well), ARPT_SO_SET_REPLACE, EBT_SO_SET_ENTRIES
+  constexpr unsigned long kTables[] = {64, 96, 128};
+  if (call.nr == SYS_setsockopt)
+    return (call.args[1] == SOL_IP || call.args[1] == SOL_IPV6) && std::ranges::find(kTables, call.args[2]) != std::end(kTables);
+  if (call.nr != SYS_ioctl) return false;
+  switch (call.args[1]) {
+    case SIOCADDRT:
+    case SIOCSIFADDR:
+    case SIOCSARP:
+    case SIOCADDMULTI:
+    case SIOCADDDLCI:
+    case SIOCBRADDBR:
+    case SIOCBRADDIF:
+      return true;
+    default:
+      return call.args[1] >= SIOCDEVPRIVATE && call.args[1] <= kLastDeviceRequest;
   }
 }
 
@@ -199,11 +222,15 @@ Thread::Outcome Thread::on_socket(Target& target) {
   }
   Account& account = *session_->account;
   const bool fills = direction(call_.data.nr) == Direction::kSends;
-  if (fills && !account.may_fill(thread_name(tid_), [&] { return programs_.memory_of(account); })) return -ENOBUFS;
+  if (fills && !programs_.may_fill(account, tid_)) return -ENOBUFS;
+  if (fills && target.socket->netlink) {
+    if (const auto done = on_requests(target)) return *done;
+  }
+  if (adds_to_network(call_.data) && !programs_.memory().has_for_network(tid_, arg(4))) return -ENOBUFS;
   unsigned long args[6];
   std::copy_n(call_.data.args, 6, args);
   const long result = run_on(target, call_.data.nr, args);
-  if (fills && result >= 0) account.filled(call_.data.nr == SYS_sendmmsg ? arg(2) * kLargestDatagram : std::uint64_t(result) + kPerDatagram);
+  if (fills && result >= 0) programs_.filled(account, call_.data.nr == SYS_sendmmsg ? arg(2) * kLargestDatagram : std::uint64_t(result) + kPerDatagram);
   if (call_.data.nr == SYS_listen && result == 0 && tcp) {
     target.socket->use = Use::kListening;
     programs_.show(*target.socket, target.end.get());
@@ -364,12 +391,13 @@ Thread::Outcome Thread::give_lowest(const std::shared_ptr<Socket>& socket, int e
   return std::nullopt;
 }
 
-bool Thread::may_have_socket() { return session_->account->may_have_socket(thread_name(tid_)); }
+bool Thread::may_have_socket() {
+  return session_->account->may_have_socket(tid_) && programs_.memory().has_for_socket(tid_);
+}
 
 Thread::Outcome Thread::open_socket() {
   if (!may_have_socket()) return -ENFILE;
-  Account& account = *session_->account;
-  if (!account.may_fill(thread_name(tid_), [&] { return programs_.memory_of(account); })) return -ENOBUFS;
+  if (!programs_.may_fill(*session_->account, tid_)) return -ENOBUFS;
   Stack& stack = programs_.stack();
   const auto type = int(arg(1));
   const long fd = stack.syscall(SYS_socket, arg(0), type & ~SOCK_CLOEXEC, arg(2));
@@ -423,6 +451,54 @@ Thread::Outcome Thread::duplicate(const Target& target, int from, bool close_on_
     all_used = all_used && used;
   }
   return give_number(target.socket, target.end.get(), from, close_on_exec);
+}
+
+/// Where the bytes of a call that sends are, in the program.
+std::vector<iovec> Thread::parts_to_send() {
+  std::vector<iovec> parts;
+  const auto add = [&](const void* at, std::size_t count) {
+    const std::size_t before = parts.size();
+    parts.resize(before + std::min<std::size_t>(count, UIO_MAXIOV));
+    if (read(parts.data() + before, at, (parts.size() - before) * sizeof(iovec)) != 0) parts.resize(before);
+  };
+  const auto* const at = reinterpret_cast<const char*>(arg(1));
+  switch (call_.data.nr) {
+    case SYS_writev:
+    case SYS_pwritev2:
+      add(at, arg(2));
+      break;
+    case SYS_sendmsg:
+    case SYS_sendmmsg: {
+      const bool many = call_.data.nr == SYS_sendmmsg;
+      for (std::size_t i = 0; i < (many ? std::min<std::size_t>(arg(2), UIO_MAXIOV) : 1); ++i) {
+        msghdr message{};
+        if (read(&message, at + i * sizeof(mmsghdr), sizeof message) == 0) add(message.msg_iov, message.msg_iovlen);
+      }
+      break;
+    }
+    default:
+      parts.push_back({.iov_base = const_cast<char*>(at), .iov_len = arg(2)});
+  }
+  return parts;
+}
+
+/// Requests by netlink while memory is short: those that add nothing are made, from a copy of what was looked at.
+std::optional<Thread::Outcome> Thread::on_requests(Target& target) {
+  constexpr std::size_t kMost = std::size_t{64} << 10;  // bytes
+  const auto parts = parts_to_send();
+  std::size_t size = 0;
+  for (const iovec& part : parts) size += std::min<std::size_t>(part.iov_len, INT_MAX);
+  if (programs_.memory().has_for_network(tid_, size)) return std::nullopt;
+  if (size > kMost || call_.data.nr == SYS_sendmmsg) return -ENOBUFS;
+  std::vector<char> bytes(size);
+  std::size_t have = 0;
+  for (const iovec& part : parts) {
+    if (read(bytes.data() + have, part.iov_base, part.iov_len) != 0) return -EFAULT;
+    have += part.iov_len;
+  }
+  if (may_add(*target.socket->netlink, bytes)) return -ENOBUFS;
+  const unsigned long args[6] = {0, reinterpret_cast<unsigned long>(bytes.data()), size};
+  return run_on(target, SYS_sendto, args, Memory::kStack);
 }
 
 /// Whether what a message is sent with has an address.
@@ -570,6 +646,7 @@ void Thread::tell_error(Target& target) {
 /// The kernel looks at the socket's netns only.
 Thread::Outcome Thread::device_request() {
   Stack& stack = programs_.stack();
+  if (adds_to_network(call_.data) && !programs_.memory().has_for_network(tid_, 0)) return -ENOBUFS;
   const long fd = stack.syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0);
   if (fd < 0) return fd;
   const StackFd socket(stack, int(fd));

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <charconv>
 
+#include "toolkit/exec/process.hpp"
 #include "toolkit/net/units.hpp"
 
 namespace lkm::exec {
@@ -52,11 +53,11 @@ Result<void> Limits::within(const Limits& most) const {
   return fail_hint(EDQUOT, "lkm-run up --limits", "the stack gives a program no more than {}", most.text());
 }
 
-bool Account::may_have_socket(std::string_view who) { return sockets < limits_.sockets || refuse(kSockets, who); }
+bool Account::may_have_socket(pid_t who) { return sockets < limits_.sockets || refuse(kSockets, who); }
 
-bool Account::may_have_thread(std::string_view who) { return threads < limits_.calls || refuse(kCalls, who); }
+bool Account::may_have_thread(pid_t who) { return threads < limits_.calls || refuse(kCalls, who); }
 
-bool Account::refuse(What what, std::string_view who) {
+bool Account::refuse(What what, pid_t who) {
   const StackTime now = stack_.now();
   if (told_[what] != StackTime{} && now - told_[what] < kSilence) return false;
   told_[what] = now;
@@ -64,7 +65,7 @@ bool Account::refuse(What what, std::string_view who) {
   const std::array counts = {fmt::format("{} sockets", sockets), format_size(memory_) + " in buffers",
                              fmt::format("{} threads that make calls", threads)};
   const std::array most = {std::to_string(limits_.sockets), format_size(limits_.memory), std::to_string(limits_.calls)};
-  stack_.log(fmt::format("lkm-run: '{}' is at its limit: {} (--limits {}={})", who, counts[what], kNames[what], most[what]),
+  stack_.log(fmt::format("lkm-run: '{}' is at its limit: {} (--limits {}={})", thread_name(who), counts[what], kNames[what], most[what]),
              kWarning);
   return false;
 }

@@ -3,6 +3,8 @@
 // Limits: how much of a stack a program may have, with all that it starts.
 #pragma once
 
+#include <sys/types.h>
+
 #include <array>
 #include <cstdint>
 #include <string>
@@ -39,13 +41,14 @@ class Account {
   std::uint64_t rings = 0;  ///< bytes of packet rings
 
   [[nodiscard]] const Limits& limits() const { return limits_; }
-  /// Whether there may be one more. If not, the log is told, once a second at most. `who` is for that.
-  bool may_have_socket(std::string_view who);
-  bool may_have_thread(std::string_view who);
+  /// Whether there may be one more. If not, the log is told, once a second at most. `who` is the
+  /// thread that asks.
+  bool may_have_socket(pid_t who);
+  bool may_have_thread(pid_t who);
   /// Whether its buffers may take more. `measure` gives the bytes in them; it is called only when what was sent since it
   /// was last called may have filled them.
   template <typename Measure>
-  bool may_fill(std::string_view who, Measure measure) {
+  bool may_fill(pid_t who, Measure measure) {
     if (memory_ < limits_.memory) return true;
     memory_ = measure();
     return memory_ < limits_.memory || refuse(kMemory, who);
@@ -55,7 +58,7 @@ class Account {
 
  private:
   enum What { kSockets, kMemory, kCalls };
-  bool refuse(What what, std::string_view who);
+  bool refuse(What what, pid_t who);
 
   Stack& stack_;
   Limits limits_;

@@ -32,6 +32,15 @@ constexpr rlim_t kStackFiles = 1 << 20;  // sockets of the stack, all programs t
 // What an event of `ends_` is about: the inode of a placeholder, or a process.
 constexpr std::uint64_t kIsProcess = std::uint64_t{1} << 63;
 
+std::optional<int> netlink_protocol(const StackFd& socket) {
+  int domain = 0, protocol = 0;
+  socklen_t size = sizeof domain;
+  socket.call(SYS_getsockopt, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+  if (domain != AF_NETLINK) return std::nullopt;
+  socket.call(SYS_getsockopt, SOL_SOCKET, SO_PROTOCOL, &protocol, &size);
+  return protocol;
+}
+
 /// Whether it is a stream with another end.
 bool connected(const Socket& socket) {
   sockaddr_storage peer{};
@@ -178,7 +187,7 @@ void Programs::admit_new_threads() {
         if (gone) thread.end();
         return gone;
       });
-      if (!news.session->account->may_have_thread(thread_name(kept->pid()))) return fail(ENOBUFS, "serve thread {}", tid);
+      if (!news.session->account->may_have_thread(kept->pid())) return fail(ENOBUFS, "serve thread {}", tid);
       auto thread = std::make_shared<Thread>(*this, news.session, kept, tid);
       thread->give(news.call, StackTime{});
       LKM_CHECK(thread->start());
@@ -319,8 +328,9 @@ void Programs::begin_to_carry_messages(Socket& socket, int program_end) {
 
 void Programs::send_messages(Socket& socket) {
   Account& account = *socket.account;
-  socket.carrier->carry_out(account.may_fill("a program", [&] { return memory_of(account); }));
-  account.filled(socket.carrier->take_sent());
+  const bool may_request = !socket.netlink || memory_.has_for_network(0, StreamBuffers::kSize);
+  socket.carrier->carry_out(may_request && may_fill(account, 0));
+  filled(account, socket.carrier->take_sent());
 }
 
 /// Who waits inside a call for messages takes them first.
@@ -538,6 +548,7 @@ Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd,
   socket->placeholder = std::move(placeholder);
   socket->use = use;
   socket->nonblocking = nonblocking;
+  socket->netlink = netlink_protocol(socket->fd);
   socket->tally = next_tally_++ % tally_.size();
   tally_[socket->tally] = 0;
   if (use == Use::kConnection)
@@ -560,6 +571,16 @@ Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd,
   return std::pair(std::move(socket), std::move(end));
 }
 
+bool Programs::may_fill(Account& account, pid_t who) {
+  return account.may_fill(who, [&] { return memory_of(account); }) && memory_.has_for_buffers(who);
+}
+
+void Programs::filled(Account& account, std::uint64_t bytes) {
+  account.filled(bytes);
+  memory_.filled(bytes);
+}
+
+/// Bytes in the buffers of a program's sockets.
 std::uint64_t Programs::memory_of(const Account& account) const {
   std::uint64_t bytes = 0;
   for (const auto& [inode, socket] : sockets_) {

@@ -44,6 +44,7 @@
 
 #include "libos-runtime/host/stack.hpp"
 #include "toolkit/exec/limits.hpp"
+#include "toolkit/exec/memory_watch.hpp"
 #include "toolkit/exec/notifications.hpp"
 #include "toolkit/exec/process.hpp"
 #include "toolkit/exec/socket.hpp"
@@ -87,8 +88,12 @@ class Programs {
   void name_netns() const;
   /// A socket has a ring now, or none any more: that is filled while there is one.
   void ring_made(const std::shared_ptr<Socket>& socket);
-  /// Bytes in the buffers of a program's sockets.
-  [[nodiscard]] std::uint64_t memory_of(const Account& account) const;
+  /// Whether the buffers of a program's sockets may take more. `who` is the
+  /// thread that asks, for the log.
+  bool may_fill(Account& account, pid_t who);
+  /// Bytes may have gone into them.
+  void filled(Account& account, std::uint64_t bytes);
+  [[nodiscard]] MemoryWatch& memory() { return memory_; }
   /// Makes the placeholder show what the socket has.
   void show(Socket& socket, int program_end);
   /// A socket of which each call is one of the stack may come to be under a number where they are
@@ -115,7 +120,8 @@ class Programs {
         netns_folder_(std::move(netns_folder)),
         ends_(std::move(ends)),
         readiness_(std::move(readiness)),
-        tally_(std::move(tally)) {}
+        tally_(std::move(tally)),
+        memory_(stack) {}
 
   void deliver(const std::shared_ptr<Session>& session);
   void keep_house();
@@ -137,6 +143,7 @@ class Programs {
   void break_connection(Socket& socket);
   void forget_broken();
   void forget(const Socket& socket);
+  [[nodiscard]] std::uint64_t memory_of(const Account& account) const;
 
   struct NewCall {
     std::shared_ptr<Session> session;
@@ -148,6 +155,7 @@ class Programs {
   UniqueFd ends_;      // epoll set of the host: placeholders and processes, for their end
   StackFd readiness_;  // epoll set of the stack: the sockets, by the inodes of their placeholders
   SharedArray<std::uint32_t> tally_;  // calls of each socket, also of those made after a snapshot
+  MemoryWatch memory_;
   std::size_t next_tally_ = 0;
   bool resumed_ = false;
   std::vector<std::shared_ptr<Session>> sessions_;

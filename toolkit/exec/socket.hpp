@@ -51,6 +51,9 @@ struct Socket {
   std::vector<std::pair<std::weak_ptr<Process>, int>> places;  ///< numbers that it was given
   std::shared_ptr<Account> account;  ///< of whose program it is
 
+  /// Protocol of a netlink socket.
+  std::optional<int> netlink;
+
   // Of a packet socket.
   std::shared_ptr<PacketRing> ring;  ///< to be held by who fills it
   unsigned reserve = 0;  ///< PACKET_RESERVE

@@ -6,8 +6,11 @@
 
 #include <linux/seccomp.h>
 
+#include <sys/uio.h>
+
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "libos-runtime/host/stack.hpp"
 #include "toolkit/exec/programs.hpp"
@@ -77,6 +80,8 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   Outcome accept(Target& target);
   Outcome give_lowest(const std::shared_ptr<Socket>& socket, int end, bool close_on_exec);
   bool gives_address();
+  std::vector<iovec> parts_to_send();
+  std::optional<Outcome> on_requests(Target& target);
   void follow_descriptors();
   Outcome duplicate(const Target& target, int from, bool close_on_exec);
   Outcome device_request();
