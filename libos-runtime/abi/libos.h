@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 12
+#define LIBOS_ABI_VERSION 13
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -274,6 +274,21 @@ struct libos_objects {
 typedef void (*libos_objects_visit)(void *cookie, struct libos_objects *kind, void *object,
 				    const char *name);
 
+/* A block of memory that a module asked for. */
+struct libos_held {
+	void *at;
+	uint64_t size; /* as it was asked for */
+	uint64_t room; /* that it has where it is; 0: its content must not change its form, for `why` */
+	const char *why;
+	const char *kind; /* "block", "object": of a slab cache */
+	uint32_t movable; /* 1: what points to it may point to a new block instead */
+	uint32_t build; /* whose code asked, and where in its file; in the call, not behind it */
+	uint64_t place;
+};
+
+/* Must not block. */
+typedef void (*libos_held_visit)(void *cookie, const struct libos_held *held);
+
 /* How the sockets of a module are to end. */
 struct libos_reset {
 	uint32_t interrupt; /* 1: waits inside the module's code are made to end with -EINTR */
@@ -390,6 +405,13 @@ struct libos_entry {
 	 * sleep.
 	 */
 	int (*module_objects)(const char *name, libos_objects_visit visit, void *cookie);
+	/* The memory that a module holds. 0; 1 when not all of it could be recorded; or -ENOENT. Does not sleep. */
+	int (*module_memory)(const char *name, libos_held_visit visit, void *cookie);
+	/* [any] A block for one of a module's to move to, or NULL; and the end of one. */
+	void *(*block_alloc)(size_t size);
+	void (*block_free)(void *block);
+	/* [any] For the ledger: what was asked for as the first is the second now, and has another size. */
+	void (*block_is)(void *was, void *now, size_t size);
 	/* A task died in the module's exit: it keeps neither its name nor its exports, and stays. */
 	void (*module_died)(const char *name);
 	/* All tasks but the caller's that have code of the module on their call stacks. Does not sleep. */

@@ -22,6 +22,15 @@ bool belongs_to_code(std::string_view section) {
   return section.starts_with(".init.data.") || section.starts_with(".exit.data.");
 }
 
+/// A function of the ledger's (arch/lib's plugin/ledger_table.h) that gives memory.
+bool asks_for_memory(std::string_view function) {
+  for (const std::string_view name : {"__wrap___kmalloc", "__wrap___kvmalloc", "__wrap_kmem_cache_alloc", "__wrap_vmalloc",
+                                      "__wrap_vzalloc", "__wrap_kmemdup"}) {
+    if (function.starts_with(name)) return true;
+  }
+  return false;
+}
+
 /// "counter.12" → "counter"
 std::string_view without_number(std::string_view name) {
   const auto dot = name.rfind('.');
@@ -214,6 +223,9 @@ Result<CodeMap> CodeMap::read(std::span<const std::byte> file, const std::string
         const auto at = entry.r_offset - target.sh_addr;
         if (at + 4 <= code.size()) code.replace(at, 4, 4, '\0');
         meanings += meaning(elf, symbol, entry.r_addend) + ";";
+      }
+      if ((type == R_X86_64_GOTPCRELX || type == R_X86_64_PLT32) && asks_for_memory(elf.name(symbol))) {
+        map.allocations.push_back(entry.r_offset + 3);
       }
       if ((type != R_X86_64_PC32 && type != R_X86_64_PLT32) || !elf.has_section(symbol)) continue;
       if (const auto key = keys.find(symbol.st_shndx); key != keys.end()) {

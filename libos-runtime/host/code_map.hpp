@@ -52,6 +52,8 @@ struct CodeMap {
     std::uintptr_t to = 0;
   };
   std::vector<Pointer> pointers;
+  /// Calls that ask for memory, of those that can be seen: the byte before the one that each returns to.
+  std::vector<std::uintptr_t> allocations;
   /// Parameters, and exported symbols: what is registered when the module is loaded.
   std::vector<std::string> parameters, exports;
   /// Its sockets can be moved to another build's code (arch/lib's plugin/tcp_cc.c), whose init then runs.

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "libos-runtime/host/address_index.hpp"
+
 namespace lkm {
 
 class PointerSearch {
@@ -21,7 +23,7 @@ class PointerSearch {
   };
 
   /// Blocks must not overlap.
-  explicit PointerSearch(std::vector<Block> blocks);
+  explicit PointerSearch(std::vector<Block> blocks) : blocks_(std::move(blocks)) {}
 
   /// Goes over the words in [low, high).
   void over(const std::byte* low, const std::byte* high);
@@ -29,10 +31,7 @@ class PointerSearch {
   const std::vector<Block>& finish();
 
  private:
-  [[nodiscard]] Block* find(std::uintptr_t address);
-
-  std::vector<Block> blocks_;
-  std::uintptr_t low_ = 0, high_ = 0;
+  AddressIndex<Block> blocks_;
   std::vector<std::pair<Block*, Block*>> between_;  ///< a word in the first points to the second
 };
 

@@ -8,33 +8,29 @@
 #include <cstdint>
 #include <vector>
 
+#include "libos-runtime/host/address_index.hpp"
+
 namespace lkm {
 
 class Relocation {
  public:
   struct Range {
-    std::uintptr_t from = 0;
+    std::uintptr_t at = 0;
     std::size_t size = 0;
     std::intptr_t distance = 0;  ///< that it has moved by
   };
 
   /// Ranges must not overlap.
-  explicit Relocation(std::vector<Range> ranges);
+  explicit Relocation(std::vector<Range> ranges) : ranges_(std::move(ranges)) {}
 
   /// Corrects the aligned words in [low, high). No word may be gone over twice.
   void over(std::byte* low, const std::byte* high);
 
-  [[nodiscard]] bool empty() const { return ranges_.empty(); }
+  [[nodiscard]] bool empty() const { return ranges_.ranges().empty(); }
   [[nodiscard]] std::size_t corrected() const { return corrected_; }
 
  private:
-  static constexpr unsigned kPageShift = 12;
-
-  [[nodiscard]] const Range* find(std::uintptr_t address) const;
-
-  std::vector<Range> ranges_;  ///< by address
-  std::uintptr_t low_ = 0, size_ = 0;
-  std::vector<bool> pages_;  ///< of [low, low + size): those that a range is in, for few words look like one of these
+  AddressIndex<Range> ranges_;
   std::size_t corrected_ = 0;
 };
 

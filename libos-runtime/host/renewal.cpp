@@ -16,6 +16,7 @@ namespace {
 constexpr const char* kThisModule = ".gnu.linkonce.this_module";
 constexpr std::size_t kJump = 5;  // e9 rel32
 constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPacketRoom = 48;  // cb of struct sk_buff
 
 std::byte* mapped(std::uintptr_t bias, std::uintptr_t at) {
   return reinterpret_cast<std::byte*>(bias + at);
@@ -110,15 +111,21 @@ ModuleBody make_body(const PluginFile& file, ReadBuild build, const std::vector<
 }
 
 Result<Renewal> Renewal::prepare(ModuleBody& body, const PluginFile& next, ReadBuild build,
-                                 const std::vector<libos_objects*>& kinds) {
+                                 Objects objects) {
   Renewal renewal(body);
   renewal.build_ = std::move(build);
   renewal.bias_ = next.bias();
   renewal.init_changed_ = body.code.init != renewal.build_.code.init;
   std::vector<std::string> reasons;
-  renewal.reshape_ = Reshape(kinds_of(kinds, body, renewal.build_, renewal.bias_, reasons), body.layouts,
-                             renewal.build_.layouts, reasons);
+  renewal.reshape_ = Reshape(kinds_of(objects.kinds, body, renewal.build_, renewal.bias_, reasons), objects.held,
+                             std::move(objects.sites), body.layouts, renewal.build_.layouts, reasons);
   std::ranges::copy(disagreements(body, renewal.build_, renewal.reshape_.structures()), std::back_inserter(reasons));
+  for (const auto& structure : objects.in_packets) {
+    const auto layout = body.layouts.find(structure);
+    if (!renewal.reshape_.structures().contains(structure) || layout == body.layouts.end()) continue;
+    if (layout->second[0].bytes > kPacketRoom) continue;
+    reasons.push_back(fmt::format("{} has changed, and may lie in packets, too: a function gives that of a struct sk_buff", structure));
+  }
   if (renewal.reshape_.moves_members() && uses_rhashtable(next)) {
     reasons.emplace_back("members have other places than before, which its rhashtables know: add them at the end");
   }

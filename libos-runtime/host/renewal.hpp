@@ -49,6 +49,7 @@ struct ModuleBody {
   CodeMap code;              ///< of the build that runs
   std::uintptr_t bias = 0;   ///< of the build that runs
   const void* handle = nullptr;  ///< the plugin that the kernel knows the module by
+  AllocationSites sites;         ///< of blocks that builds asked for which are mapped no more
 };
 
 /// One build of a module that is mapped but does not run any more: addresses of its functions.
@@ -71,9 +72,14 @@ class Renewal {
  public:
   /// Compares, and binds `next`, which nothing runs yet, to the body's variables. Error: EXDEV with the
   /// reasons why the module cannot go on in place; others of mprotect(2).
-  /// `kinds`: of objects, as the kernel tells; they may be rearranged.
-  static Result<Renewal> prepare(ModuleBody& body, const PluginFile& next, ReadBuild build,
-                                 const std::vector<libos_objects*>& kinds);
+  /// What the kernel tells of the module's objects and blocks, which may be rearranged.
+  struct Objects {
+    std::vector<libos_objects*> kinds;
+    std::vector<HeldBlock> held;
+    AllocationSites sites;  ///< of the blocks
+    std::vector<std::string> in_packets;  ///< packet_structures()
+  };
+  static Result<Renewal> prepare(ModuleBody& body, const PluginFile& next, ReadBuild build, Objects objects);
 
   /// Writes to variables, and turns the functions of `old` builds into jumps. Does not fail or allocate.
   void commit(const std::vector<OldCode*>& old);

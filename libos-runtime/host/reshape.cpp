@@ -87,9 +87,16 @@ std::string structure_of(std::uint64_t size, std::uint64_t next_size, const Layo
   return same ? found : std::string();
 }
 
+/// A structure of which there is just one of the name in each build, and they differ.
+bool changes_alone(const std::string& structure, const Layouts& before, const Layouts& after) {
+  const auto was = before.find(structure), now = after.find(structure);
+  return was != before.end() && now != after.end() && was->second.size() == 1 && now->second.size() == 1 &&
+         was->second != now->second;
+}
+
 }  // namespace
 
-void Form::apply(std::byte* object) const {
+void Form::apply(const std::byte* object, std::byte* to) const {
   std::vector<std::byte> image(to_bytes);
   for (const MovedMember& member : members) {
     if (whole_bytes(member)) {
@@ -101,7 +108,7 @@ void Form::apply(std::byte* object) const {
     if (negative && member.from_bits < 64) value |= ~std::uint64_t(0) << member.from_bits;
     write_bits(image.data(), member.to_bit, member.to_bits, value);
   }
-  std::memcpy(object, image.data(), image.size());
+  std::memcpy(to, image.data(), image.size());
 }
 
 std::vector<Relocation::Range> Form::moves(const std::byte* object) const {
@@ -109,10 +116,29 @@ std::vector<Relocation::Range> Form::moves(const std::byte* object) const {
   for (const MovedMember& member : members) {
     // A lock, on one CPU, is a member without bytes. What points to the first member points to the object.
     if (!whole_bytes(member) || member.from_bit == member.to_bit || member.from_bits == 0 || member.from_bit == 0) continue;
-    ranges.push_back({.from = reinterpret_cast<std::uintptr_t>(object) + member.from_bit / 8,
+    ranges.push_back({.at = reinterpret_cast<std::uintptr_t>(object) + member.from_bit / 8,
                       .size = member.from_bits / 8,
                       .distance = std::intptr_t(member.to_bit / 8) - std::intptr_t(member.from_bit / 8)});
   }
+  return ranges;
+}
+
+std::vector<Relocation::Range> Form::moves(const std::byte* object, const std::byte* to, std::size_t size) const {
+  auto inner = moves(object);
+  std::ranges::sort(inner, {}, &Relocation::Range::at);
+  const auto begin = reinterpret_cast<std::uintptr_t>(object), end = begin + size;
+  const auto distance = std::intptr_t(to - object);
+  std::vector<Relocation::Range> ranges;
+  auto at = begin;
+  const auto up_to = [&](std::uintptr_t limit) {
+    if (limit > at) ranges.push_back({.at = at, .size = limit - at, .distance = distance});
+  };
+  for (const auto& range : inner) {
+    up_to(range.at);
+    ranges.push_back({.at = range.at, .size = range.size, .distance = range.distance + distance});
+    at = range.at + range.size;
+  }
+  up_to(end);
   return ranges;
 }
 
@@ -169,9 +195,9 @@ Result<Form> make_form(const std::string& structure, const Layouts& before, cons
   return form;
 }
 
-Reshape::Reshape(std::vector<Kind> kinds, const Layouts& before, const Layouts& after,
-                 std::vector<std::string>& reasons)
-    : kinds_(std::move(kinds)) {
+Reshape::Reshape(std::vector<Kind> kinds, const std::vector<HeldBlock>& held, AllocationSites sites,
+                 const Layouts& before, const Layouts& after, std::vector<std::string>& reasons)
+    : kinds_(std::move(kinds)), sites_(std::move(sites)) {
   for (Kind& kind : kinds_) {
     const libos_objects& now = *kind.kernel;
     const auto name = structure_of(now.size, kind.next_size, before, after);
@@ -188,6 +214,13 @@ Reshape::Reshape(std::vector<Kind> kinds, const Layouts& before, const Layouts& 
     kind.structure = name;
     structures_.insert(name);
   }
+  // Those that some call is known to allocate; one that none is may be in places that nobody knows.
+  std::set<std::string> in_blocks;
+  for (const auto& block : held) {
+    const auto type = type_of(block).type;
+    if (changes_alone(type, before, after)) in_blocks.insert(type);
+  }
+  structures_.insert(in_blocks.begin(), in_blocks.end());
   // Where one of them lies in something else than these objects, that would have to be rearranged as well.
   for (const auto& [name, layouts] : before) {
     for (const auto& layout : layouts) {
@@ -208,17 +241,77 @@ Reshape::Reshape(std::vector<Kind> kinds, const Layouts& before, const Layouts& 
       reasons.emplace_back(form.error().what());
     }
   }
+  for (const auto& structure : in_blocks) {
+    auto form = make_form(structure, before, after, structures_);
+    if (form) {
+      forms_.emplace(structure, std::move(*form));
+    } else {
+      reasons.emplace_back(form.error().what());
+    }
+  }
+  for (const auto& name : structures_) sizes_[name] = before.at(name)[0].bytes;
+  if (const auto problem = begin_blocks(held); !problem.empty()) reasons.push_back(problem);
 }
 
-std::string Reshape::structure_of_size(std::uint64_t bytes) const {
-  for (const Kind& kind : kinds_) {
-    if (!kind.structure.empty() && kind.form.from_bytes == bytes) return kind.structure;
+AllocationHints::Answer Reshape::type_of(const HeldBlock& block) const {
+  const auto site = sites_.find({block.build, block.place});
+  if (site == sites_.end()) return {.type = {}, .why = "the code that asked for it is gone"};
+  return site->second.hints.type_of(block.size);
+}
+
+/// Of a block whose type cannot be told: it may be, or have in it, such a structure.
+bool Reshape::may_have(const HeldBlock& block, const std::string& structure, std::uint64_t bytes) const {
+  const auto site = sites_.find({block.build, block.place});
+  return block.size >= bytes && (block.size % bytes == 0 || site == sites_.end() || site->second.hints.knows(structure));
+}
+
+std::string Reshape::line_of(const HeldBlock& block) const {
+  const auto site = sites_.find({block.build, block.place});
+  return site == sites_.end() ? std::string("a former build") : site->second.line;
+}
+
+std::string Reshape::begin_blocks(const std::vector<HeldBlock>& held) {
+  blocks_.clear();
+  for (const auto& block : held) {
+    if (auto problem = add(block); !problem.empty()) return problem;
   }
   return {};
 }
 
+/// The reason why not, or an empty text.
+std::string Reshape::add(const HeldBlock& block) {
+  if (block.at == nullptr) return {};
+  const auto answer = type_of(block);
+  for (const auto& [structure, bytes] : sizes_) {
+    if (!answer.type.empty() || !may_have(block, structure, bytes)) continue;
+    return fmt::format("{} has changed, and a {} by {} may be one, or have some: {}", structure, block.kind, line_of(block),
+                       answer.why);
+  }
+  const auto form = forms_.find(answer.type);
+  if (form == forms_.end()) return {};
+  const auto& [name, how] = *form;
+  if (block.size != how.from_bytes) {
+    return fmt::format("{} has {} bytes, and a {} by {} has {}: it is an array, or has something behind it", name,
+                       how.from_bytes, block.kind, line_of(block), block.size);
+  }
+  if (block.room == 0) {
+    return fmt::format("{} has changed, and the {}s by {} stay as they are: {}", name, block.kind, line_of(block), block.why);
+  }
+  if (how.to_bytes > block.room && !block.movable) {
+    return fmt::format("{}: needs {} bytes, and each {} by {} has room for {}", name, how.to_bytes, block.kind,
+                       line_of(block), block.room);
+  }
+  blocks_.push_back({.at = block.at,
+                     .to = how.to_bytes > block.room ? nullptr : block.at,
+                     .size = block.size,
+                     .form = &how});
+  return {};
+}
+
 bool Reshape::moves_members() const {
-  return std::ranges::any_of(kinds_, [](const Kind& kind) { return !kind.form.moves(nullptr).empty(); });
+  const auto moves = [](const Form& form) { return !form.moves(nullptr).empty(); };
+  return std::ranges::any_of(kinds_, moves, &Kind::form) ||
+         std::ranges::any_of(forms_, [&](const auto& form) { return moves(form.second); });
 }
 
 void Reshape::show_sizes() const {
@@ -241,6 +334,12 @@ Relocation Reshape::apply() const {
       kind.form.apply(object);
     }
   }
+  for (const Block& block : blocks_) {
+    std::ranges::copy(block.to == block.at ? block.form->moves(block.at)
+                                           : block.form->moves(block.at, block.to, block.size),
+                      std::back_inserter(ranges));
+    block.form->apply(block.at, block.to);
+  }
   return Relocation(std::move(ranges));
 }
 
@@ -251,6 +350,16 @@ std::vector<std::string> Reshape::remarks() const {
     lines.push_back(fmt::format("{}: {} {}{} rearranged in place", kind.structure, kind.objects.size(), kind.kernel->one,
                                 kind.objects.size() == 1 ? "" : "s"));
     std::ranges::copy(kind.form.remarks, std::back_inserter(lines));
+  }
+  for (const auto& [name, form] : forms_) {
+    std::size_t all = 0, moved = 0;
+    for (const Block& block : blocks_) {
+      all += block.form == &form ? 1 : 0;
+      moved += block.form == &form && block.to != block.at ? 1 : 0;
+    }
+    lines.push_back(fmt::format("{}: {} block{} rearranged {}", name, all, all == 1 ? "" : "s",
+                                moved == 0 ? "in place" : fmt::format("({} in a new place)", moved)));
+    std::ranges::copy(form.remarks, std::back_inserter(lines));
   }
   return lines;
 }

@@ -132,7 +132,10 @@ struct Stack::Impl final : LedgerHost {
   int objects_of(const std::string& name, Objects& objects) const;
   [[nodiscard]] std::vector<std::string> devices_of(const std::string& name) const;
   void relocate(Relocation& relocation) const;
-  [[nodiscard]] std::string against_reshape(const std::string& name, const Reshape& reshape, bool used_by_others) const;
+  [[nodiscard]] std::vector<HeldBlock> memory_of(const std::string& name) const;
+  [[nodiscard]] AllocationSites sites_of(const std::vector<HeldBlock>& held) const;
+  void keep_sites_of(const LoadedPlugin& plugin);
+  int find_places(std::vector<Reshape::Block>& blocks) const;
 };
 
 template <typename Function>

@@ -180,20 +180,66 @@ void Stack::Impl::relocate(Relocation& relocation) const {
       &relocation);
 }
 
-/// What of the module's objects speaks against other structures than before; empty: nothing.
-std::string Stack::Impl::against_reshape(const std::string& name, const Reshape& reshape, bool used_by_others) const {
-  if (reshape.structures().empty()) return {};
-  if (used_by_others) return "structures have changed, which the modules that use it may know";
-  const auto ledger = read_ledger(name);
-  if (!ledger) return {};
-  for (const auto& entry : ledger->entries) {
-    const auto structure = reshape.structure_of_size(entry.count == 0 ? 0 : entry.bytes / entry.count);
-    if (structure.empty()) continue;
-    const auto lines = lines_of(entry.build, entry.at);
-    return fmt::format("{} has changed, and {} {} by {} may be of it", structure, entry.count, entry.kind,
-                       lines.empty() ? entry.function : lines.front().place());
+std::vector<HeldBlock> Stack::Impl::memory_of(const std::string& name) const {
+  std::vector<HeldBlock> held;
+  const auto visit = [](void* cookie, const libos_held* block) noexcept {
+    static_cast<std::vector<HeldBlock>*>(cookie)->push_back({.at = static_cast<std::byte*>(block->at),
+                                                             .size = block->size,
+                                                             .room = block->room,
+                                                             .kind = block->kind,
+                                                             .why = block->why,
+                                                             .movable = block->movable != 0,
+                                                             .build = block->build,
+                                                             .place = std::uintptr_t(block->place)});
+  };
+  runtime->kernel().module_memory(name.c_str(), visit, &held);
+  return held;
+}
+
+/// Of places in builds that are mapped.
+AllocationSites Stack::Impl::sites_of(const std::vector<HeldBlock>& held) const {
+  AllocationSites sites;
+  for (const auto& plugin : plugins) {
+    std::vector<std::uintptr_t> calls;
+    for (const auto& block : held) {
+      if (block.build == plugin->build) calls.push_back(block.place);
+    }
+    if (calls.empty()) continue;
+    auto hints = read_allocations(plugin->file.bytes(), plugin->file.path().string(), calls);
+    if (!hints) continue;
+    for (auto& [call, hint] : *hints) {
+      const auto lines = lines_of(plugin->build, call);
+      sites[{plugin->build, call}] = {.hints = std::move(hint), .line = lines.empty() ? "" : lines.front().place()};
+    }
   }
-  return {};
+  return sites;
+}
+
+/// Before a build is unmapped.
+void Stack::Impl::keep_sites_of(const LoadedPlugin& plugin) {
+  auto held = memory_of(plugin.file.facts().name);
+  AllocationSites& known = plugin.body->sites;
+  std::erase_if(known, [&](const auto& site) {
+    return std::ranges::none_of(
+        held, [&](const HeldBlock& block) { return std::pair(block.build, block.place) == site.first; });
+  });
+  std::erase_if(held, [&](const HeldBlock& block) { return block.build != plugin.build; });
+  known.merge(sites_of(held));
+}
+
+/// Gives each block that has to move a new place. -ENOMEM, and none has one.
+int Stack::Impl::find_places(std::vector<Reshape::Block>& blocks) const {
+  for (auto& block : blocks) {
+    if (block.to == nullptr) block.to = static_cast<std::byte*>(runtime->kernel().block_alloc(block.form->to_bytes));
+    if (block.to != nullptr) continue;
+    for (auto& other : blocks) {
+      if (other.to == nullptr) break;
+      if (other.to != other.at) runtime->kernel().block_free(other.to);
+      other.to = nullptr;
+    }
+    return -ENOMEM;
+  }
+  return 0;
 }
 
 /// Error EXDEV: not in place, for the reasons that it tells, and nothing has changed.
@@ -212,13 +258,20 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
   });
   Impl::Objects objects;
   const bool used_by_others = impl_->objects_of(name, objects) == 1;
-  std::vector<libos_objects*> kinds;
+  Renewal::Objects known;
   for (const auto& kernel : objects) {
-    if (kernel.object == nullptr) kinds.push_back(kernel.kind);
+    if (kernel.object == nullptr) known.kinds.push_back(kernel.kind);
   }
-  LKM_TRY(auto renewal, Renewal::prepare(*body, plugin.file, std::move(*build), kinds));
-  if (const auto reason = impl_->against_reshape(name, renewal.reshape(), used_by_others); !reason.empty()) {
-    return fail(EXDEV, "cannot go on in place\n  {}", reason);
+  if (!layout_differences(body->layouts, build->layouts).empty()) {
+    known.held = impl_->memory_of(name);
+    for (const auto call : body->code.allocations) known.held.push_back({.build = old.build, .place = call});
+    known.sites = body->sites;
+    known.sites.merge(impl_->sites_of(known.held));
+    if (auto packets = packet_structures(old.file.bytes(), old.file.path().string())) known.in_packets = std::move(*packets);
+  }
+  LKM_TRY(auto renewal, Renewal::prepare(*body, plugin.file, std::move(*build), std::move(known)));
+  if (used_by_others && !renewal.reshape().structures().empty()) {
+    return fail(EXDEV, "cannot go on in place\n  structures have changed, which the modules that use it may know");
   }
   std::vector<OldCode*> codes;
   for (LoadedPlugin* other : builds) {
@@ -235,11 +288,23 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
       fmt::format_to_n(who, sizeof(who) - 1, "one of its objects is half made, or half gone");
       return -EAGAIN;
     }
+    if (!reshape.structures().empty()) {
+      if (const auto problem = reshape.begin_blocks(impl_->memory_of(name)); !problem.empty()) {
+        fmt::format_to_n(who, sizeof(who) - 1, "{}", problem);
+        return -EAGAIN;
+      }
+      if (const int err = impl_->find_places(reshape.blocks()); err != 0) return err;
+    }
     reshape.show_sizes();
     renewal.commit(codes);
     reshape.show_rooms();
     Relocation relocation = reshape.apply();
+    const libos_entry& kernel = impl_->runtime->kernel();
+    for (const auto& block : reshape.blocks()) kernel.block_is(block.at, block.to, block.form->to_bytes);
     impl_->relocate(relocation);
+    for (const auto& block : reshape.blocks()) {
+      if (block.to != block.at) kernel.block_free(block.at);
+    }
     return 0;
   };
   const auto before = read_parameters(*this, name);
@@ -315,6 +380,7 @@ void Stack::retire_builds(const LoadedPlugin& current, SwapReport& report) {
     }
     if (clean >= 2) {
       impl_->keep_lines_of(*old);
+      impl_->keep_sites_of(*old);
       std::erase_if(impl_->plugins, [&](const auto& plugin) { return plugin.get() == old; });
     }
   }

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include <ctime>
+#include <regex>
 #include <sstream>
 
 #include "tests/host/host_test.hpp"
@@ -108,8 +109,7 @@ TEST_F(ARenewal, IsRefusedWithTheReasonWhenObjectsLookDifferent) {
     // A reference, as an open file of another kind of module would hold.
     const long held = stack.syscall(SYS_open, "/proc/ticker", O_RDONLY, 0);
     for (const auto& [variant, reason] :
-         {std::pair(3, "struct object: 'in_front' is new"),
-          std::pair(4, "struct object: 'at_the_end' is new"),
+         {std::pair(3, "struct object: 'node' has the address of the whole, and must stay in front"),
           std::pair(6, "other parameters")}) {
       const auto report = stack.swap(plugin("ticker", variant));
       if (report) {
@@ -120,6 +120,84 @@ TEST_F(ARenewal, IsRefusedWithTheReasonWhenObjectsLookDifferent) {
         EXPECT_NE(report.error().message().find(reason), std::string::npos) << report.error().message();
       }
       ASSERT_TRUE(stack.swap(first));
+    }
+    stack.syscall(SYS_close, held);
+  });
+}
+
+/// What /proc/blocks shows.
+struct Blocks {
+  unsigned items = 0, slots = 0;
+  unsigned long ticks = 0, extra = 0, broken = 99;
+};
+
+Blocks blocks(Stack& stack) {
+  Blocks now;
+  const auto text = stack.read_file("/proc/blocks");
+  EXPECT_TRUE(text) << text.error().message();
+  if (text) std::istringstream(*text) >> now.items >> now.slots >> now.ticks >> now.extra >> now.broken;
+  return now;
+}
+
+TEST_F(ARenewal, RearrangesWhatTheModuleHasAllocatedAndMovesWhatHasNoRoom) {
+  const std::string builds[] = {plugin("blocks", 1), plugin("blocks", 2), plugin("blocks", 3)};
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(builds[0]));
+    const auto flow = start_flow(stack, "cubic");
+    ASSERT_TRUE(flow);
+    unsigned n = 0;
+    for (int round = 1; round <= 12; ++round) {
+      for (int i = 0; i < 5 * round; ++i, ++n) ASSERT_TRUE(stack.write_file("/proc/blocks", "add"));
+      stack.sleep_for(20ms);
+      const auto before = blocks(stack);
+      ASSERT_EQ(before.broken, 0u) << round;
+      const auto report = stack.swap(builds[round % 3]);
+      ASSERT_TRUE(report) << report.error().message();
+      ASSERT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+      const std::string said = fmt::format("{}", fmt::join(report->state_remarks, "\n"));
+      if (round % 3 == 1) {
+        // Those that were made since this was so the last time.
+        EXPECT_TRUE(std::regex_search(said, std::regex(fmt::format("struct item: {} blocks rearranged .[0-9]+ in a new place.", n)))) << said;
+        EXPECT_NE(said.find(fmt::format("struct slot: {} blocks rearranged in place", n)), said.npos) << said;
+      } else if (round % 3 == 0) {
+        EXPECT_NE(said.find(fmt::format("struct item: {} blocks rearranged in place", n)), said.npos) << said;
+      }
+      stack.sleep_for(20ms);
+      const auto now = blocks(stack);
+      EXPECT_EQ(now.items, n);
+      EXPECT_EQ(now.slots, n);
+      EXPECT_EQ(now.broken, 0u) << round << "\n" << said;
+      EXPECT_GE(now.ticks, before.ticks + n);
+      EXPECT_EQ(now.extra > 0, round % 3 != 0);
+      if (HasFailure()) return;
+    }
+    expect_intact(stack, *flow, "cubic");
+    log_.clear();
+    const auto gone = stack.unload("blocks");
+    ASSERT_TRUE(gone) << gone.error().message();
+    EXPECT_EQ(log_.find("blocks:"), log_.npos) << "nothing is left behind: " << log_;
+  });
+}
+
+TEST_F(ARenewal, RefusesByNameWhatItCannotRearrangeInMemoryOfTheModules) {
+  const auto first = plugin("blocks", 1);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(stack.write_file("/proc/blocks", "add"));
+    const long held = stack.syscall(SYS_open, "/proc/blocks", O_RDONLY, 0);
+    ASSERT_GE(held, 0);
+    for (const auto& [variant, reason] :
+         {std::pair(4, "struct row has 24 bytes, and a block by blocks.c:[0-9]+ has 192: it is an array, or has something behind it"),
+          std::pair(5, "struct slot: needs 272 bytes, and each object by blocks.c:[0-9]+ has room for"),
+          std::pair(6, "struct count has changed, and the per-CPU blocks by blocks.c:[0-9]+ stay as they are: they are one for each CPU"),
+          std::pair(7, "struct hidden: 'extra' is new")}) {
+      const auto report = stack.swap(plugin("blocks", variant));
+      const std::string said = report ? report->not_in_place : report.error().message();
+      EXPECT_TRUE(std::regex_search(said, std::regex(reason))) << variant << ": " << said;
+      EXPECT_EQ(blocks(stack).broken, 0u);
+      if (!report) continue;
+      ASSERT_TRUE(stack.swap(first));
+      for (int i = 0; i < 5; ++i) ASSERT_TRUE(stack.write_file("/proc/blocks", "add"));
     }
     stack.syscall(SYS_close, held);
   });

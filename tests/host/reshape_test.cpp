@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstring>
+#include <map>
 
 #include "tests/host/compiled_layouts.hpp"
 
@@ -116,9 +117,79 @@ TEST_F(AForm, TellsWhichMembersMove) {
   ASSERT_TRUE(made) << made.error().message();
   const auto moves = made->moves(nullptr);
   ASSERT_EQ(moves.size(), 2u);
-  EXPECT_EQ(moves[0].from, 8u);
+  EXPECT_EQ(moves[0].at, 8u);
   EXPECT_EQ(moves[0].size, 16u);
   EXPECT_EQ(moves[0].distance, 16);
+}
+
+TEST_F(AForm, MovesAsAWholeWithItsMembers) {
+  const auto made = form("struct s { long first; struct list_head queue; long last; };",
+                         "struct s { long first; long fresh[2]; struct list_head queue; long last; };");
+  ASSERT_TRUE(made) << made.error().message();
+  alignas(8) std::array<std::byte, 64> from{}, to{};
+  const auto moves = made->moves(from.data(), to.data(), 32);
+  const auto distance = to.data() - from.data();
+  ASSERT_EQ(moves.size(), 3u);
+  EXPECT_EQ(moves[0].size, 8u) << "what points to the object, or to its first member";
+  EXPECT_EQ(moves[0].distance, distance);
+  EXPECT_EQ(moves[1].distance, distance + 16);
+  EXPECT_EQ(moves[2].distance, distance + 16);
+  std::size_t covered = 0;
+  for (const auto& range : moves) covered += range.size;
+  EXPECT_EQ(covered, 32u);
+}
+
+class AReshape : public CompiledLayouts {
+ protected:
+  static constexpr std::uint32_t kBuild = 7;
+
+  /// One block by each of these calls; the reasons why not, or what is said.
+  std::string plan(const std::string& before, const std::string& after, std::vector<HeldBlock> held,
+                   const std::map<std::uintptr_t, AllocationHints>& calls) {
+    AllocationSites sites;
+    for (const auto& [call, hints] : calls) sites[{kBuild, call}] = {hints, fmt::format("a.c:{}", call)};
+    for (auto& block : held) block.build = kBuild;
+    const auto was = layouts(before + " struct s object;"), now = layouts(after + " struct s object;");
+    std::vector<std::string> reasons;
+    Reshape reshape({}, held, sites, was, now, reasons);
+    if (reasons.empty() && !reshape.structures().empty()) reasons = reshape.remarks();
+    return fmt::format("{}", fmt::join(reasons, "; "));
+  }
+  static AllocationHints result(const std::string& type, std::uint64_t bytes) {
+    return {.results = {{type, bytes}}, .variables = {{type, bytes}}};
+  }
+  HeldBlock block(std::uintptr_t call, std::uint64_t size, std::uint64_t room) {
+    return {.at = memory_.data(), .size = size, .room = room, .kind = "block", .movable = true, .place = call};
+  }
+
+  alignas(8) std::array<std::byte, 64> memory_{};
+};
+
+TEST_F(AReshape, TakesBlocksWhoseTypeIsKnownWithRoomOrInANewPlace) {
+  const std::string before = "struct s { long a; };", after = "struct s { long a, b; };";
+  EXPECT_EQ(plan(before, after, {block(1, 8, 16)}, {{1, result("struct s", 8)}}),
+            "struct s: 1 block rearranged in place; struct s: 'b' is new, and zero");
+  EXPECT_EQ(plan(before, after, {block(1, 8, 8)}, {{1, result("struct s", 8)}}),
+            "struct s: 1 block rearranged (1 in a new place); struct s: 'b' is new, and zero");
+  EXPECT_EQ(plan(before, after, {{.place = 1}}, {{1, result("struct s", 8)}}),
+            "struct s: 0 blocks rearranged in place; struct s: 'b' is new, and zero")
+      << "there is none now, but the call tells where there can be one";
+  EXPECT_EQ(plan(before, after, {block(1, 8, 16)}, {{1, result("struct other", 8)}}), "") << "no place for it is known";
+}
+
+TEST_F(AReshape, RefusesBlocksThatMayBeOrMayHaveAnother) {
+  const std::string before = "struct s { long a; };", after = "struct s { long a, b; };";
+  const auto known = std::pair(std::uintptr_t(1), result("struct s", 8));
+  EXPECT_EQ(plan(before, after, {block(1, 8, 16), block(2, 24, 32)}, {known, {2, {}}}),
+            "struct s has changed, and a block by a.c:2 may be one, or have some: no variable there has a type of that size");
+  EXPECT_EQ(plan(before, after, {block(1, 24, 32)}, {known}),
+            "struct s has 8 bytes, and a block by a.c:1 has 24: it is an array, or has something behind it");
+  EXPECT_EQ(plan(before, after, {block(1, 8, 16), block(3, 8, 16)}, {known}),
+            "struct s has changed, and a block by a former build may be one, or have some: the code that asked for it is gone");
+  HeldBlock object = block(1, 8, 8);
+  object.movable = false;
+  object.kind = "object";
+  EXPECT_EQ(plan(before, after, {object}, {known}), "struct s: needs 16 bytes, and each object by a.c:1 has room for 8");
 }
 
 /// Sixteen words of which some point into others.
@@ -130,7 +201,7 @@ struct Memory {
   }
   std::size_t relocate(std::size_t word, std::size_t n, std::intptr_t by) {
     Relocation relocation(
-        {{.from = address(word), .size = n * sizeof(std::uintptr_t), .distance = by}});
+        {{.at = address(word), .size = n * sizeof(std::uintptr_t), .distance = by}});
     auto* bytes = reinterpret_cast<std::byte*>(words.data());
     relocation.over(bytes, bytes + sizeof(words));
     return relocation.corrected();

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -318,9 +320,11 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
   const auto in_front =
       edited("xt_flowmeter", {{"xt_flowmeter.c", "\tspinlock_t lock; /* of changes",
                                "\tu64 extra[2];\n\tspinlock_t lock; /* of changes"}});
-  const auto larger =
-      edited("xt_flowmeter", {{"xt_flowmeter.c", "u64 packets;\n\tu64 bytes;\n\tu64 rate;",
-                               "u64 bytes;\n\tu64 packets;\n\tu64 rate;"}});
+  // A key is a member of the flow, and may be anywhere else.
+  const auto other_key =
+      edited("xt_flowmeter",
+             {{"xt_flowmeter.c", "\t__be16 sport; /* 0 without", "\t__be16 dport;\n\t__be16 sport; /* 0 without"},
+              {"xt_flowmeter.c", "but the first */\n\t__be16 dport;", "but the first */"}});
   with(
       "xt_flowmeter",
       [&](Stack& stack, const std::string& plain) {
@@ -358,7 +362,7 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
                     "1000\n");
           if (HasFailure()) return;
         }
-        expect_refused_in_place(stack, larger, "struct flowmeter_flow: 'packets' is at byte");
+        expect_refused_in_place(stack, other_key, "struct flowmeter_key: 'sport' is at byte");
         // A pointer to the table and one to what it is in are the same.
         expect_refused_in_place(stack, in_front, "'flows' has the address of the whole");
         // A netns that comes after a swap gets its hooks from the new code.
@@ -376,6 +380,80 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
         ASSERT_EQ(filter.clear(), 0);
         expect_unloads(stack, "xt_flowmeter");
         stack.sleep_for(2s);  // no work is left that would run code which is gone
+      },
+      Clock::kReal);
+}
+
+TEST_F(Flowmeter, KeepsItsFlowsWhenTheirStructureChanges) {
+  // One more number has a place in the block, five have none; all the other numbers are behind it.
+  const auto with_more = [](const char* more) {
+    return edited("xt_flowmeter",
+                  {{"xt_flowmeter.c", "\tu64 packets;\n", std::string(more) + "\tu64 packets;\n"},
+                   {"xt_flowmeter.c", "flow->packets++;", "flow->packets += 1000;\n\tflow->extra[0]++;"},
+                   {"xt_flowmeter.c", "rate = flow->rate;\n\tspin_unlock_bh(&flow->lock);\n\n\tif (ipv6",
+                    "rate = flow->extra[0];\n\tspin_unlock_bh(&flow->lock);\n\n\tif (ipv6"}});
+  };
+  const auto fits = with_more("\tu64 extra[1];\n"), moves = with_more("\tu64 extra[5];\n");
+  with(
+      "xt_flowmeter",
+      [&](Stack& stack, const std::string& plain) {
+        ASSERT_TRUE(Links(stack).add({.a = "left", .b = "right", .delay = 1ms}));
+        ASSERT_TRUE(stack.load(plain, "idle_seconds=2"));
+        ASSERT_TRUE(stack.load("iptable_filter"));
+        // It cannot be reloaded.
+        FilterTable filter(stack, "right");
+        const xt_flowmeter_info never{.rate = 1'000'000'000, .flags = 0};
+        ASSERT_EQ(filter.set(rule_of(never)), 0);
+        auto flow = Flow::start(stack, FlowSpec{});
+        ASSERT_TRUE(flow) << flow.error().message();
+
+        // No flow in "right" yet: what the call allocates is known all the same.
+        std::vector<std::unique_ptr<Datagrams>> all;
+        std::map<const Datagrams*, std::uint64_t> packets;
+        for (int round = 1; round <= 12; ++round) {
+          const bool changed = round % 3 != 0;
+          const std::string& next = round % 3 == 1 ? moves : round % 3 == 2 ? fits : plain;
+          const auto report = stack.swap(next);
+          ASSERT_TRUE(report) << report.error().message();
+          ASSERT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+          const std::string said = fmt::format("{}", fmt::join(report->state_remarks, "\n"));
+          EXPECT_NE(said.find("struct flowmeter_flow: "), said.npos) << said;
+          if (changed) {
+            EXPECT_NE(said.find(round % 3 == 1 ? " in a new place)" : "rearranged in place"), said.npos) << said;
+          }
+          // Some are silent from now on, and are forgotten after a while.
+          for (int i = 0; i < 20; ++i) all.push_back(std::make_unique<Datagrams>(stack, "10.77.0.1", "10.77.0.2"));
+          for (std::size_t i = all.size() < 60 ? 0 : all.size() - 60; i < all.size(); ++i) {
+            for (int packet = 0; packet < 3; ++packet) all[i]->send(100);
+            packets[all[i].get()] += changed ? 3'000 : 3;
+          }
+          stack.sleep_for(20ms);
+          const Meter now = meter(stack, "right");
+          for (std::size_t i = all.size() < 60 ? 0 : all.size() - 60; i < all.size(); ++i) {
+            const auto one = now.find(all[i]->source.str(), all[i]->dest.str());
+            ASSERT_TRUE(one) << round << ' ' << i << '\n' << said;
+            EXPECT_EQ(one->packets, packets[all[i].get()]) << round << ' ' << i;
+            // Of the new member: zero for a flow that was there, and both builds that have it agree on it.
+            if (changed) {
+              EXPECT_GE(one->rate, 3u);
+              EXPECT_LE(one->rate, 6u);
+            }
+          }
+          if (HasFailure()) return;
+        }
+        stack.sleep_for(5s);
+        const Meter end = meter(stack, "right");
+        for (const auto& one : all)
+          EXPECT_FALSE(end.find(one->source.str(), one->dest.str())) << "each is found, and freed, where it is";
+
+        (*flow)->stop();
+        EXPECT_TRUE((*flow)->wait(stack.now() + 20s));
+        const FlowReport report = (*flow)->report();
+        EXPECT_EQ(report.state, FlowState::kDone) << report.error;
+        EXPECT_EQ(report.bytes_verified, report.bytes_sent);
+        ASSERT_EQ(filter.clear(), 0);
+        expect_unloads(stack, "xt_flowmeter");
+        stack.sleep_for(2s);
       },
       Clock::kReal);
 }

@@ -71,6 +71,10 @@ int libos_module_renew(const struct libos_plugin *plugin, const struct libos_ren
 int libos_module_reset(const char *name, struct libos_reset *reset);
 int libos_module_ledger(const char *name, libos_ledger_visit visit, void *cookie);
 int libos_module_objects(const char *name, libos_objects_visit visit, void *cookie);
+int libos_module_memory(const char *name, libos_held_visit visit, void *cookie);
+void *libos_block_alloc(size_t size);
+void libos_block_free(void *block);
+void libos_block_is(void *was, void *now, size_t size);
 void libos_module_died(const char *name);
 void libos_module_inside(const char *name,
 			 void (*visit)(void *cookie, const struct libos_inside *task),

@@ -21,13 +21,13 @@
 #include "plugin.h"
 
 enum { OP_TAKE, OP_GIVE, OP_ARM };
-enum { A0, A1, A2, A3, A4, A5, RET, I0, M0, P4, NO };
+enum { A0, A1, A2, A3, A4, A5, RET, I0, M0, P4, SIZE, NO };
 enum { INT, PTR, NUM, BOOL, ANY };
 
 /* What the stubs leave on the stack; ledger_stubs.S knows the layout. */
 struct ledger_frame {
 	unsigned long args[6];
-	unsigned long index, result, rax, padding;
+	unsigned long index, result, rax, size; /* the last: of objects, as the module has it */
 };
 
 #define LEDGER_TAKE(function, class_, key_, more_, count_, done_, how_, undo_)     \
@@ -51,7 +51,7 @@ static const struct ledger_call call_kmalloc = {
 /* The functions of `calls`, NULL for those of modules: those may come and go. */
 extern void *libos_ledger_functions[];
 
-asmlinkage void *libos_ledger_before(const struct ledger_frame *frame, unsigned long caller);
+asmlinkage void *libos_ledger_before(struct ledger_frame *frame, unsigned long caller);
 asmlinkage void libos_ledger_after(const struct ledger_frame *frame, unsigned long caller);
 
 unsigned int libos_ledger_memory;
@@ -144,6 +144,14 @@ void libos_ledger_rehash(const struct module *mod)
 		hash_del(&record->hash);
 		hash_add(records, &record->hash, ledger_key(record));
 	}
+}
+
+/* What it is about has another address. */
+void libos_ledger_rekey(struct ledger_record *record, unsigned long key)
+{
+	hash_del(&record->hash);
+	record->not_key = ~key;
+	hash_add(records, &record->hash, key);
 }
 
 void libos_ledger_close(struct ledger *ledger)
@@ -384,6 +392,8 @@ static unsigned long value(const struct ledger_frame *frame, u8 from)
 		return libos_ledger_protocol((void *)frame->args[0]);
 	case P4:
 		return *(unsigned long *)frame->args[4];
+	case SIZE:
+		return frame->size;
 	case NO:
 		return 0;
 	}
@@ -419,7 +429,7 @@ void *libos_ledger_function(const char *name)
 }
 
 /* Where the stub goes on. */
-void *libos_ledger_before(const struct ledger_frame *frame, unsigned long caller)
+void *libos_ledger_before(struct ledger_frame *frame, unsigned long caller)
 {
 	const struct ledger_call *call = &calls[frame->index];
 	void *function = libos_ledger_functions[frame->index];
@@ -436,6 +446,10 @@ void *libos_ledger_before(const struct ledger_frame *frame, unsigned long caller
 			add_record(place, value(frame, call->key), 0, 0);
 	} else if (libos_ledger_kinds[call->class].flags & LEDGER_SIZES && find_code(caller, &ledger)) {
 		libos_objects_registering(ledger->mod, call->class, (void *)frame->args[0]);
+	} else if (call->count == SIZE) {
+		frame->size = frame->args[1];
+		if (find_code(caller, &ledger))
+			frame->args[1] = libos_objects_room(ledger->mod, frame->size);
 	}
 	if (unlikely(!function)) {
 		function = libos_ledger_function(call->name);

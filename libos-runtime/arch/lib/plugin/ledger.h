@@ -167,6 +167,7 @@ void libos_ledger_close(struct ledger *ledger);
 void libos_ledger_drop(struct ledger_record *record);
 struct ledger_record *libos_ledger_put_back(const struct ledger_record *copy);
 void libos_ledger_purge(struct ledger *ledger, bool all);
+void libos_ledger_rekey(struct ledger_record *record, unsigned long key);
 struct ledger_record *libos_ledger_find(unsigned long key, bool (*is)(const struct ledger_record *record));
 unsigned int libos_ledger_begin_audit(struct ledger *ledger);
 unsigned int libos_ledger_add_to_audit(struct ledger *ledger);
@@ -197,6 +198,8 @@ struct ledger_kind {
 
 extern const struct ledger_kind libos_ledger_kinds[LEDGER_CLASSES];
 bool libos_ledger_there(const struct ledger_record *record);
+/* Of the same module; NULL when the cache is not the module's own. */
+struct ledger_record *libos_ledger_cache_of(const struct ledger_record *object);
 /* An object of that slab cache. */
 bool libos_ledger_is_of(const struct ledger_record *object, const struct ledger_record *cache);
 void libos_ledger_taken(struct ledger_record *record);

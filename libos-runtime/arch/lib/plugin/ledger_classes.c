@@ -182,6 +182,21 @@ bool libos_ledger_is_of(const struct ledger_record *object, const struct ledger_
 	return slab && slab->slab_cache == key(cache);
 }
 
+static bool is_cache(const struct ledger_record *record)
+{
+	return record->class == LEDGER_CACHE;
+}
+
+struct ledger_record *libos_ledger_cache_of(const struct ledger_record *object)
+{
+	const struct slab *slab = virt_to_slab(key(object));
+	struct ledger_record *cache;
+
+	cache = slab ? libos_ledger_find((unsigned long)slab->slab_cache, is_cache) : NULL;
+	/* Two modules' caches of one size can be one. */
+	return cache && cache->place->ledger == object->place->ledger ? cache : NULL;
+}
+
 /* -- what a record keeps besides the key ---------------------------------------------------------------- */
 
 static struct kernfs_node *find_entry(const struct kobject *kobj, const char *name)
@@ -210,6 +225,7 @@ static const char *group_name(const struct attribute_group *group)
 
 void libos_ledger_taken(struct ledger_record *record)
 {
+	const struct ledger_record *cache;
 	const void *object = key(record);
 	struct kernfs_node *node;
 
@@ -228,7 +244,10 @@ void libos_ledger_taken(struct ledger_record *record)
 		record->function = (void *)((const struct tasklet_struct *)object)->func;
 		break;
 	case LEDGER_OBJECT:
-		if (virt_to_slab(object))
+		cache = libos_ledger_cache_of(record);
+		if (cache)
+			record->count = cache->count;
+		else if (virt_to_slab(object))
 			record->count = kmem_cache_size(virt_to_slab(object)->slab_cache);
 		break;
 	case LEDGER_MEMORY:

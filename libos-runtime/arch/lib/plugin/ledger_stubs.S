@@ -7,7 +7,7 @@
  * so the function may sleep.
  *
  * struct ledger_frame of ledger.c, from %rsp upwards: the six argument registers, the table's index, the
- * result, %rax (of calls with variable arguments), 8 bytes of padding. Above it are the saved %rbp and the
+ * result, %rax (of calls with variable arguments), a word of ledger.c's. Above it are the saved %rbp and the
  * return address: a frame like any other's, so back traces show who asked.
  */
 #define FRAME_SIZE 80

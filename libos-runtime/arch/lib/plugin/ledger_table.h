@@ -15,7 +15,7 @@
  *
  * Keys and counts: RET the result, A0 to A5 an argument, I0 the int that argument 0 points to, M0 the
  * protocol of the rtnetlink handler that it points to, P4 the pointer that the call has stored where argument 4
- * points to, NO none.
+ * points to, SIZE argument 1, which is the size of objects that are given some room besides, NO none.
  *
  * The end of memory is not here: ledger_memory.h.
  */
@@ -75,7 +75,8 @@ LEDGER_TAKE(kmem_cache_alloc_node_noprof, OBJECT, RET, NO, NO, PTR, OWN, none)
 LEDGER_TAKE(kmem_cache_alloc_lru_noprof, OBJECT, RET, NO, NO, PTR, OWN, none)
 /* kfree_rcu(): the allocator will tell in a while, but it is the module's no more */
 LEDGER_GIVE(kvfree_call_rcu, ANY_MEMORY, A1, NO)
-PAIR_MADE(CACHE, __kmem_cache_create_args, kmem_cache_destroy)
+LEDGER_TAKE(__kmem_cache_create_args, CACHE, RET, NO, SIZE, PTR, K, kmem_cache_destroy)
+LEDGER_GIVE(kmem_cache_destroy, CACHE, A0, NO)
 PAIR_MADE(REGISTRATION, mempool_create_node_noprof, mempool_destroy)
 
 /* -- packets ------------------------------------------------------------------------------------------- */

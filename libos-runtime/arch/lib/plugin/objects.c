@@ -84,18 +84,28 @@ static struct kind *find(const void *ops)
 	return NULL;
 }
 
+/* What an object of that size gets, so that the next build's has a place in it. */
+u64 libos_objects_room(const struct module *mod, u64 size)
+{
+	if (!test_bit(TAINT_OOT_MODULE, &mod->taints))
+		return size;
+	return size + round_up(max(size / 4, 64ULL), 64);
+}
+
 /* Before the table is registered. Without memory for it there is no room, which is no harm. */
 void libos_objects_registering(struct module *mod, u8 class, void *ops)
 {
 	struct libos_objects objects = { };
 	struct kind *kind;
 
-	if (!test_bit(TAINT_OOT_MODULE, &mod->taints) || !describe(class, ops, &objects) || find(ops))
+	if (!describe(class, ops, &objects) || find(ops))
+		return;
+	objects.room = libos_objects_room(mod, objects.size);
+	if (objects.room == objects.size)
 		return;
 	kind = kzalloc(sizeof(*kind), GFP_KERNEL);
 	if (!kind)
 		return;
-	objects.room = objects.size + round_up(max(objects.size / 4, 64), 64);
 	kind->mod = mod;
 	kind->ops = ops;
 	kind->class = class;

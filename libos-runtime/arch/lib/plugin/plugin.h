@@ -38,6 +38,7 @@ int libos_count_inside(const struct module *mod, bool interrupt, char *who, size
 void libos_objects_registering(struct module *mod, u8 class, void *ops);
 void libos_objects_unregistered(const void *ops);
 void libos_objects_close(const struct module *mod);
+u64 libos_objects_room(const struct module *mod, u64 size);
 
 /* swap.c */
 void libos_retired_name(char *to, const char *name, unsigned int generation);
