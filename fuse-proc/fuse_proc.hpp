@@ -18,7 +18,10 @@
 // answer.
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "fuse-proc/mounter.hpp"
@@ -37,6 +40,10 @@ class FuseProc {
   static Result<std::unique_ptr<FuseProc>> mount(Stack& stack,
                                                  const std::filesystem::path& mountpoint,
                                                  Mounter& mounter = Mounter::here());
+
+  /// Where /proc/net leads for a thread of the host that asks: an absolute path, or "" for the task's that serves the
+  /// mount. `net_of` is called on a fiber, and must not wait for the mount.
+  void lead_net(std::function<std::string(pid_t)> net_of);
 
   /// Unmounts: requests under way end with EINTR or ENOTCONN. Only on a fiber of the stack.
   ~FuseProc();

@@ -71,7 +71,9 @@ void on_setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int wh
 
 void on_readlink(fuse_req_t request, fuse_ino_t node) {
   start(request, Interruptible::kNo,
-        [=](Server& server, Request& answer) { server.read_link(answer, node); });
+        [=, caller = fuse_req_ctx(request)->pid](Server& server, Request& answer) {
+          server.read_link(answer, node, caller);
+        });
 }
 
 void on_access(fuse_req_t request, fuse_ino_t node, int mask) {

@@ -105,7 +105,7 @@ void Server::forget(NodeTable::Id id, std::uint64_t lookups) {
   for (const int directory : nodes_.forget(id, lookups)) stack_.syscall(SYS_close, directory);
 }
 
-void Server::read_link(Request& request, NodeTable::Id id) {
+void Server::read_link(Request& request, NodeTable::Id id, pid_t caller) {
   const NodeTable::Node* node = nodes_.find(id);
   if (node == nullptr) return (void)request.error(-ESTALE);
   // The kernel would name the worker that asks; the host comes back for that directory later, when
@@ -113,6 +113,11 @@ void Server::read_link(Request& request, NodeTable::Id id) {
   if (node->depth == 2 && node->parent->name == "proc") {
     if (node->name == "self") return (void)request.link(self_);
     if (node->name == "thread-self") return (void)request.link(thread_self_);
+    if (node->name == "net" && net_of_) {
+      if (const std::string net = net_of_(caller); !net.empty()) return (void)request.link(net);
+      node = nodes_.find(id);
+      if (node == nullptr) return (void)request.error(-ESTALE);
+    }
   }
   const unsigned depth = node->depth - 1;
   const Place at = place(*node);

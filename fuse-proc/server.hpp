@@ -39,6 +39,8 @@ class Server : public std::enable_shared_from_this<Server> {
   void adopt(fuse_session* session) { session_ = session; }
   [[nodiscard]] fuse_session* session() const { return session_; }
 
+  void lead_net(std::function<std::string(pid_t)> net_of) { net_of_ = std::move(net_of); }
+
   void stop() { workers_->stop(); }
   [[nodiscard]] bool drained() const { return workers_->empty(); }
 
@@ -55,7 +57,8 @@ class Server : public std::enable_shared_from_this<Server> {
   }
   void set_attributes(Request& request, NodeTable::Id id, const Handle* handle,
                       const struct stat& wanted, int which);
-  void read_link(Request& request, NodeTable::Id id);
+  /// `caller` is the thread of the host that asks; 0 when it is in another pid namespace.
+  void read_link(Request& request, NodeTable::Id id, pid_t caller);
   void check_access(Request& request, NodeTable::Id id, int mask);
   void make_directory(Request& request, NodeTable::Id parent, const std::string& name, mode_t mode);
   void remove(Request& request, NodeTable::Id parent, const std::string& name, int flags);
@@ -102,6 +105,7 @@ class Server : public std::enable_shared_from_this<Server> {
   Stack& stack_;
   std::string self_;
   std::string thread_self_;
+  std::function<std::string(pid_t)> net_of_;
   fuse_session* session_ = nullptr;
   std::shared_ptr<WorkerPool> workers_;
   NodeTable nodes_;

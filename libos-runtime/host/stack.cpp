@@ -292,31 +292,37 @@ void Stack::log(std::string_view text, int level) {
 
 // -- network namespaces -----------------------------------------------------------------------------
 
-/// As ip-netns(8) keeps them: a file per name in /run/netns, on which the namespace is mounted.
 Result<void> Stack::netns_add(const std::string& name) {
+  return impl_->on_fiber([&]() -> Result<void> {
+    std::optional<Result<void>> added;
+    LKM_TRY(auto fiber, spawn("netns", [&] {
+      const auto add = [&]() -> Result<void> {
+        long err = syscall(SYS_unshare, CLONE_NEWNET);
+        if (err == 0) err = bring_loopback_up(*this);
+        if (err < 0) return fail(int(-err), "add netns '{}'", name);
+        return netns_name(name);
+      };
+      added = add();
+    }));
+    if (fiber.join() == FiberEnd::kOopsed || !added) return fail(EFAULT, "add netns '{}'", name);
+    return std::move(*added);
+  });
+}
+
+/// As ip-netns(8) keeps them: a file per name in /run/netns, on which the namespace is mounted.
+Result<void> Stack::netns_name(const std::string& name) {
   if (name.empty() || name.find('/') != std::string::npos || name == "." || name == "..") {
     return fail(EINVAL, "netns '{}'", name);
   }
-  return impl_->on_fiber([&]() -> Result<void> {
-    const std::string path = fmt::format("{}/{}", kNetnsFolder, name);
-    syscall(SYS_mkdir, kNetnsFolder, 0755);
-    const long fd = syscall(SYS_open, path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
-    if (fd < 0) return fail(int(-fd), "add netns '{}'", name);
-    syscall(SYS_close, fd);
-
-    long err = 0;
-    LKM_TRY(auto fiber, spawn("netns", [&] {
-      err = syscall(SYS_unshare, CLONE_NEWNET);
-      if (err < 0) return;
-      err = bring_loopback_up(*this);
-      if (err < 0) return;
-      err = syscall(SYS_mount, "/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr);
-    }));
-    if (fiber.join() == FiberEnd::kOopsed) err = -EFAULT;
-    if (err == 0) return {};
-    syscall(SYS_unlink, path.c_str());
-    return fail(int(-err), "add netns '{}'", name);
-  });
+  const std::string path = fmt::format("{}/{}", kNetnsFolder, name);
+  syscall(SYS_mkdir, kNetnsFolder, 0755);
+  const long fd = syscall(SYS_open, path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
+  if (fd < 0) return fail(int(-fd), "add netns '{}'", name);
+  syscall(SYS_close, fd);
+  const long err = syscall(SYS_mount, "/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr);
+  if (err == 0) return {};
+  syscall(SYS_unlink, path.c_str());
+  return fail(int(-err), "add netns '{}'", name);
 }
 
 Result<void> Stack::netns_del(const std::string& name) {

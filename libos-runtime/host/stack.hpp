@@ -310,6 +310,8 @@ class Stack {
   /// Makes a named namespace (its loopback is up). EEXIST when the name is taken.
   Result<void> netns_add(const std::string& name);
   Result<void> netns_del(const std::string& name);
+  /// Gives the calling fiber's namespace a name, as `ip netns attach` does. EEXIST as above.
+  Result<void> netns_name(const std::string& name);
   [[nodiscard]] std::vector<std::string> netns_list();
   /// A new descriptor of the stack for that namespace, for setns() and IFLA_NET_NS_FD; the caller
   /// closes it by SYS_close. "" is the first namespace.

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -95,9 +96,12 @@ TEST(Filter, CatchesReadsOfDescriptorsInItsRangeOnly) {
   EXPECT_EQ(call([&] { return ::read(kFirstFd - 1, &byte, 0); }), std::pair(-long(EBADF), false));
 }
 
-TEST(Filter, CatchesTheWayIntoAnotherNamespace) {
+TEST(Filter, CatchesWhatMakesAndEntersNamespaces) {
   EXPECT_EQ(call([] { return ::setns(3, CLONE_NEWNET); }), kCaught);
-  EXPECT_EQ(call([] { return ::unshare(CLONE_NEWNET); }), std::pair(-long(EOPNOTSUPP), false));
+  EXPECT_EQ(call([] { return ::unshare(CLONE_NEWNET); }), kCaught);
+  EXPECT_EQ(call([] { return ::unshare(CLONE_NEWNET | CLONE_NEWNS); }), kCaught);
+  EXPECT_EQ(call([] { return ::mount("a", "b", "c", 0, nullptr); }), kCaught);
+  EXPECT_EQ(call([] { return ::umount2("a", 0); }), kCaught);
   EXPECT_EQ(call([] { return ::unshare(CLONE_FILES); }), std::pair(0L, false));
 }
 

@@ -161,6 +161,12 @@ Thread::Outcome Thread::dispatch() {
       return map();
     case SYS_setns:
       return enter_netns();
+    case SYS_unshare:
+      return make_netns();
+    case SYS_mount:
+      return mount();
+    case SYS_umount2:
+      return unmount();
     case SYS_sendfile:
       return send_file();
     case SYS_splice:
@@ -572,22 +578,6 @@ std::optional<Thread::Outcome> Thread::on_packet_option(Target& target) {
   if (!made) return -made.error().errno_value();
   socket.ring = std::move(*made);
   programs_.ring_made(target.socket);
-  return 0;
-}
-
-/// setns() into a netns of the stack, by its file in /run/netns; others are the host's.
-Thread::Outcome Thread::enter_netns() {
-  if (arg(1) != 0 && arg(1) != CLONE_NEWNET) return pass();
-  const auto file = process_->borrow(int(arg(0)));
-  struct stat about {};
-  if (!file || ::fstat(file->get(), &about) != 0 || !S_ISREG(about.st_mode)) return pass();
-  const auto name = programs_.netns_of(about.st_ino);
-  if (!name) return pass();
-  const auto number = programs_.stack().netns_fd(*name);
-  if (!number) return -number.error().errno_value();
-  auto netns = std::make_shared<StackFd>(programs_.stack(), *number);
-  if (const long error = netns->call(SYS_setns, CLONE_NEWNET); error < 0) return error;
-  process_->netns = std::move(netns);
   return 0;
 }
 

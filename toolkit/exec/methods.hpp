@@ -13,6 +13,7 @@
 
 #include <filesystem>
 
+#include "fuse-proc/fuse_proc.hpp"
 #include "fuse-proc/mounter.hpp"
 #include "toolkit/control/server.hpp"
 #include "toolkit/exec/limits.hpp"
@@ -24,6 +25,7 @@ struct ViewsOptions {
   std::filesystem::path folder;  ///< they are mounted below it
   std::filesystem::path first;   ///< where the stack's /proc and /sys are; empty: there are no views
   Mounter& mounter;              ///< must outlive the server
+  FuseProc* mount;               ///< that of `first`; null without one
 };
 
 /// `most` is what each program may have of the stack, and does if it does not ask for less.

@@ -36,7 +36,7 @@ unsigned long field(std::string_view status, std::string_view name, int base) {
 }  // namespace
 
 Result<std::shared_ptr<Process>> Process::of_thread(pid_t tid) {
-  const auto pid = pid_t(field(read_proc(tid, "status"), "Tgid", 10));
+  const pid_t pid = process_of(tid);
   if (pid == 0) return fail(ESRCH, "thread {}", tid);
   UniqueFd pidfd(int(::syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd) return fail(errno, "open process {}", pid);
@@ -71,6 +71,8 @@ Pending pending_signal(const Process& process, pid_t tid) {
   // The kernel gives it to the first thread if that takes it (kernel/signal.c, complete_signal()).
   return tid == process.pid() ? Pending::kForIt : Pending::kForOneOf;
 }
+
+pid_t process_of(pid_t tid) { return pid_t(field(read_proc(tid, "status"), "Tgid", 10)); }
 
 pid_t parent_of(pid_t pid) { return pid_t(field(read_proc(pid, "status"), "PPid", 10)); }
 

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,6 +41,11 @@ class Process {
 
   /// That it has entered, or one of those that it descends from; nullptr: the one in which it was started.
   std::shared_ptr<StackFd> netns;
+  /// The folder with proc and sys as that netns has them (views.hpp); empty: as where it was started.
+  std::filesystem::path view;
+  /// Both as they were when it was first seen.
+  std::shared_ptr<StackFd> first_netns;
+  std::filesystem::path first_view;
 
   /// An unused number for a socket whose reads and writes are to be caught (filter.hpp), from
   /// `from` on; -EMFILE when there is none.
@@ -63,6 +69,9 @@ enum class Pending {
   kForOneOf,  ///< its process has one, which this thread or another may take
 };
 Pending pending_signal(const Process& process, pid_t tid);
+
+/// The process of a thread; 0 when it is gone.
+pid_t process_of(pid_t tid);
 
 /// That started it, or took it on; 0 when it is gone.
 pid_t parent_of(pid_t pid);

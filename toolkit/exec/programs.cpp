@@ -203,14 +203,44 @@ void Programs::admit_new_threads() {
 /// By fork(2) and the like: of the nearest of its forebears that is known. One that outlived them is where its program was
 /// started.
 void Programs::inherit_netns(Process& process) {
+  const Process* const parent = forebear(process.pid());
+  if (parent == nullptr) return;
+  process.netns = process.first_netns = parent->netns;
+  process.view = process.first_view = parent->view;
+}
+
+const Process* Programs::forebear(pid_t pid) const {
   constexpr int kGenerations = 32;
-  pid_t pid = process.pid();
   for (int i = 0; i < kGenerations && (pid = parent_of(pid)) > 1; ++i) {
     const auto parent = processes_.find(pid);
-    if (parent == processes_.end() || !parent->second) continue;
-    process.netns = parent->second->netns;
-    return;
+    if (parent != processes_.end() && parent->second) return parent->second.get();
   }
+  return nullptr;
+}
+
+void Programs::enters(Process& process, std::shared_ptr<StackFd> netns, const std::string& name) {
+  process.netns = std::move(netns);
+  process.view = view_of_ && !name.empty() ? view_of_(name) : std::filesystem::path();
+  entered_ = true;
+}
+
+void Programs::returns(Process& process) {
+  process.netns = process.first_netns;
+  process.view = process.first_view;
+}
+
+std::filesystem::path Programs::view_of_thread(pid_t tid) const {
+  if (!entered_ || tid <= 0) return {};
+  const pid_t pid = process_of(tid);
+  const auto known = processes_.find(pid);
+  const Process* const process = known != processes_.end() && known->second ? known->second.get() : forebear(pid);
+  return process != nullptr ? process->view : std::filesystem::path();
+}
+
+std::optional<std::string> Programs::name_in_netns_folder(const std::filesystem::path& path) const {
+  const auto folder = path.parent_path();
+  if (folder != "/run/netns" && folder != "/var/run/netns" && folder != netns_folder_) return std::nullopt;
+  return path.filename().string();
 }
 
 void Programs::name_netns() const {

@@ -45,8 +45,7 @@ void Thread::end() {
 }
 
 void Thread::run() {
-  const StackFd& netns = process_->netns ? *process_->netns : session_->netns;
-  const long error = netns.call(SYS_setns, CLONE_NEWNET);
+  const long error = netns().call(SYS_setns, CLONE_NEWNET);
   while (!ending_) {
     if (next_ && error < 0) {
       session_->notifications.answer(std::exchange(next_, std::nullopt)->id, error);

@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "libos-runtime/host/stack.hpp"
@@ -73,6 +74,11 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   Outcome set_buffer(Target& target);
   Outcome map();
   Outcome enter_netns();
+  Outcome make_netns();
+  Outcome mount();
+  Outcome unmount();
+  std::string read_path(unsigned long at);
+  [[nodiscard]] const StackFd& netns() const { return process_->netns ? *process_->netns : session_->netns; }
   std::optional<Outcome> on_packet_option(Target& target);
   void give_back_numbers();
   [[nodiscard]] bool may_have_socket();

@@ -39,6 +39,7 @@ Result<std::filesystem::path> Views::of(const std::string& netns) {
   fiber.join();
   if (!mounted) return fail(EIO, "mount the view of netns '{}': the kernel died", netns);
   LKM_TRY(view.mount, std::move(*mounted));
+  view.mount->lead_net(net_of_);
   return place;
 }
 

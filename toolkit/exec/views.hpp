@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,8 +20,14 @@ namespace lkm::exec {
 class Views {
  public:
   /// Mounts go below `folder`. `first` is where the first netns is shown already; empty: none is to be mounted.
-  Views(Stack& stack, Mounter& mounter, std::filesystem::path folder, std::filesystem::path first)
-      : stack_(stack), mounter_(mounter), folder_(std::move(folder)), first_(std::move(first)) {}
+  /// `net_of` is for FuseProc::lead_net().
+  Views(Stack& stack, Mounter& mounter, std::filesystem::path folder, std::filesystem::path first,
+        std::function<std::string(pid_t)> net_of)
+      : stack_(stack),
+        mounter_(mounter),
+        folder_(std::move(folder)),
+        first_(std::move(first)),
+        net_of_(std::move(net_of)) {}
 
   /// The folder with `proc` and `sys` of a netns; empty when none is to be mounted. Errors: as of FuseProc::mount().
   Result<std::filesystem::path> of(const std::string& netns);
@@ -34,6 +41,7 @@ class Views {
   Stack& stack_;
   Mounter& mounter_;
   std::filesystem::path folder_, first_;
+  std::function<std::string(pid_t)> net_of_;
   std::map<std::string, View> views_;
 };
 

@@ -70,7 +70,7 @@ Result<int> serve(Stack& stack, const DaemonOptions& options, control::Record& r
   // `down` takes the same way as SIGTERM: there is one way to end.
   control::add_methods(*server, stack, about, [] { ::kill(::getpid(), SIGTERM); });
   control::add_network_methods(*server, stack, [&keeper](Reach reach) { return keeper.uplink(reach); });
-  exec::add_methods(*server, stack, {.folder = options.folder.path() / "views", .first = about.mount, .mounter = keeper},
+  exec::add_methods(*server, stack, {.folder = options.folder.path() / "views", .first = about.mount, .mounter = keeper, .mount = fuse.get()},
                     options.program_limits);
   server->on_done([&record](const std::string& method, const control::Json& params, const control::Json& result) {
     record.note(method, params, result, now_ns());
