@@ -327,6 +327,53 @@ TEST(Signals, LetACallGoOnThatIsToBeRestarted) {
   writer.join();
 }
 
+TEST(Signals, InterruptAndRestartAnAccept) {
+  struct sigaction action {};
+  action.sa_handler = count_signal;
+  ASSERT_EQ(::sigaction(SIGUSR1, &action, nullptr), 0);
+  const auto [server, address] = listening();
+  sockaddr_in from{};
+  socklen_t size = sizeof(from);
+  auto* const at = reinterpret_cast<sockaddr*>(&from);
+  g_signals = 0;
+  std::thread sender = signal_when_it_waits();
+  EXPECT_EQ(::accept(server.get(), at, &size), -1);
+  EXPECT_EQ(errno, EINTR);
+  sender.join();
+  action.sa_flags = SA_RESTART;
+  ASSERT_EQ(::sigaction(SIGUSR1, &action, nullptr), 0);
+  g_signals = 0;
+  sender = signal_when_it_waits();
+  const UniqueFd client = open_socket(SOCK_STREAM);
+  std::thread connects([&, to = address] {
+    while (g_signals == 0) std::this_thread::yield();
+    EXPECT_EQ(connect_to(client, to), 0);
+  });
+  const UniqueFd accepted(::accept(server.get(), at, &size));
+  EXPECT_TRUE(accepted) << std::strerror(errno);
+  EXPECT_EQ(from.sin_family, AF_INET);
+  sender.join();
+  connects.join();
+}
+
+TEST(Stream, TellsWhoConnectedAsFarAsThereIsRoom) {
+  const auto [server, address] = listening();
+  const UniqueFd client = open_socket(SOCK_STREAM);
+  ASSERT_EQ(connect_to(client, address), 0);
+  std::array<char, 16> bytes;
+  bytes.fill('x');
+  socklen_t size = 2;
+  const UniqueFd accepted(::accept(server.get(), reinterpret_cast<sockaddr*>(bytes.data()), &size));
+  ASSERT_TRUE(accepted);
+  EXPECT_EQ(size, sizeof(sockaddr_in));
+  EXPECT_EQ(bytes[0], AF_INET);
+  EXPECT_EQ(bytes[2], 'x');
+  const UniqueFd another = open_socket(SOCK_STREAM);
+  ASSERT_EQ(connect_to(another, address), 0);
+  EXPECT_EQ(::syscall(SYS_accept, server.get(), 8, 8), -1);
+  EXPECT_EQ(errno, EFAULT);
+}
+
 TEST(Signals, OfABrokenPipeComeToTheWriter) {
   struct sigaction action {
   }, before{};

@@ -49,6 +49,19 @@ bool carries_bytes(const StackFd& socket) {
   return type == SOCK_STREAM && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 }
 
+/// Pointers that mean what they say, for calls that are to be interrupted as a program's are.
+class OwnMemory final : public UserMemory {
+ public:
+  std::size_t read(void* to, const void* from, std::size_t size) noexcept override {
+    std::memcpy(to, from, size);
+    return 0;
+  }
+  std::size_t write(void* to, const void* from, std::size_t size) noexcept override {
+    std::memcpy(to, from, size);
+    return 0;
+  }
+};
+
 enum class Direction { kNone, kReceives, kSends };
 
 Direction direction(long number) {
@@ -313,8 +326,8 @@ long Thread::drain(Target& target) {
 long Thread::call_for(long number, const unsigned long args[6], Memory memory) {
   Stack& stack = programs_.stack();
   for (;;) {
-    const long result = memory == Memory::kProgram ? stack.syscall_for(*this, number, args)
-                                                   : stack.syscall_raw(number, args);
+    OwnMemory own;
+    const long result = stack.syscall_for(memory == Memory::kProgram ? static_cast<UserMemory&>(*this) : own, number, args);
     if (!to_be_restarted(result)) return result;
   }
 }
@@ -421,6 +434,14 @@ Thread::Outcome Thread::connect(Target& target) {
   return result;
 }
 
+/// To where the second and third arguments of the call point.
+bool Thread::write_address(const void* address, std::size_t size, socklen_t full_size) {
+  if (!still_calls()) return false;
+  const std::array<iovec, 2> local{{{const_cast<void*>(address), size}, {&full_size, sizeof full_size}}};
+  const std::array<iovec, 2> remote{{{reinterpret_cast<void*>(arg(1)), size}, {reinterpret_cast<void*>(arg(2)), sizeof full_size}}};
+  return ::process_vm_writev(tid_, local.data(), 2, remote.data(), 2, 0) == ssize_t(size + sizeof full_size);
+}
+
 /// After a call that may have made a TCP connection, or begun to.
 void Thread::show_connection(Target& target) {
   Socket& socket = *target.socket;
@@ -438,9 +459,19 @@ void Thread::show_connection(Target& target) {
 Thread::Outcome Thread::accept(Target& target) {
   if (!may_have_socket()) return -ENFILE;  // the connection waits
   const unsigned long flags = call_.data.nr == SYS_accept4 ? arg(3) : 0;
-  const unsigned long args[6] = {0, arg(1), arg(2), flags};
-  const long fd = run_on(target, SYS_accept4, args);
+  // The address goes to the program in one piece with its size.
+  sockaddr_storage peer{};
+  socklen_t peer_size = sizeof peer;
+  socklen_t room = 0;
+  if (arg(1) != 0 && read(&room, reinterpret_cast<const void*>(arg(2)), sizeof room) != 0) return -EFAULT;
+  if (int(room) < 0) return -EINVAL;
+  const unsigned long args[6] = {0, reinterpret_cast<unsigned long>(&peer), reinterpret_cast<unsigned long>(&peer_size), flags};
+  const long fd = run_on(target, SYS_accept4, args, Memory::kStack);
   if (fd < 0) return fd;
+  if (arg(1) != 0 && !write_address(&peer, std::min(room, peer_size), peer_size)) {
+    programs_.stack().syscall(SYS_close, fd);
+    return -EFAULT;
+  }
   const Use use = target.socket->use == Use::kListening ? Use::kConnection : Use::kMessages;
   return place(StackFd(programs_.stack(), int(fd)), use, (flags & SOCK_NONBLOCK) != 0,
                (flags & SOCK_CLOEXEC) != 0, target.socket.get());

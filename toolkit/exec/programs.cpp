@@ -578,7 +578,7 @@ Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd,
   socket->placeholder = std::move(placeholder);
   socket->use = use;
   socket->nonblocking = nonblocking;
-  socket->netlink = netlink_protocol(socket->fd);
+  if (messages) socket->netlink = netlink_protocol(socket->fd);
   socket->tally = next_tally_++ % tally_.size();
   tally_[socket->tally] = 0;
   if (use == Use::kConnection)

@@ -65,6 +65,7 @@ void Stream::carry_out() {
 void Stream::carry_out_once() {
   if (out_ended_) return;
   for (;;) {
+    const bool is_all = pair_ended_;  // that is there now
     int waiting = 0;
     if (::ioctl(pair_, FIONREAD, &waiting) != 0 || waiting == 0) break;
     PairMemory memory(pair_);
@@ -80,6 +81,7 @@ void Stream::carry_out_once() {
     }
     // What the program writes from here on raises another event.
     if (sent == waiting && !pair_ended_) return;
+    if (sent == waiting && is_all) break;
   }
   if (!pair_ended_) return;
   if (!closed_) connection_.call(SYS_shutdown, SHUT_WR);

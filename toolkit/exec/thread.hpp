@@ -6,6 +6,7 @@
 
 #include <linux/seccomp.h>
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <memory>
@@ -84,6 +85,7 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   [[nodiscard]] bool may_have_socket();
   Outcome connect(Target& target);
   Outcome accept(Target& target);
+  bool write_address(const void* address, std::size_t size, socklen_t full_size);
   Outcome give_lowest(const std::shared_ptr<Socket>& socket, int end, bool close_on_exec);
   bool gives_address();
   std::vector<iovec> parts_to_send();
