@@ -340,7 +340,7 @@ bool contains(std::span<const std::byte> code, std::uintptr_t address) {
 LKM_READS_STACKS bool Runtime::is_in_watched_code(std::uintptr_t ip, std::uintptr_t frame) const {
   if (contains(watched_code_, ip)) return true;
   const std::span stack(static_cast<const std::byte*>(entry_->stack()), kFiberStack - 2 * sizeof(std::uintptr_t));
-  while (contains(stack, frame)) {
+  while (contains(stack, frame) && frame % sizeof(std::uintptr_t) == 0) {
     const auto* words = reinterpret_cast<const std::uintptr_t*>(frame);
     if (contains(watched_code_, words[1])) return true;
     if (words[0] <= frame) return false;
