@@ -67,7 +67,7 @@ class Scanner {
                        "watch: more than {} folders, at '{}'", kMaxFolders, path.string());
     }
     LKM_CHECK(watch_(path, "", Interest::kAll));
-    if (relative.empty()) snapshot.exists = true;
+    if (relative.empty()) contents.exists = true;
 
     std::vector<std::string> names;
     std::error_code gone;
@@ -85,13 +85,13 @@ class Scanner {
       if (S_ISDIR(status.st_mode)) {
         LKM_CHECK(folder(child, relative / name));
       } else if (S_ISREG(status.st_mode)) {
-        snapshot.files.emplace(relative / name, fingerprint(child));
+        contents.files.emplace(relative / name, fingerprint(child));
       }
     }
     return {};
   }
 
-  Snapshot snapshot;
+  FolderContents contents;
 
  private:
   const WatchFolder& watch_;
@@ -100,11 +100,11 @@ class Scanner {
 
 }  // namespace
 
-Result<Snapshot> scan(const fs::path& folder, const WatchFolder& watch) {
+Result<FolderContents> scan(const fs::path& folder, const WatchFolder& watch) {
   Scanner scanner(watch);
   LKM_CHECK(scanner.way_to(folder, Interest::kWay));
   LKM_CHECK(scanner.folder(folder, {}));
-  return std::move(scanner.snapshot);
+  return std::move(scanner.contents);
 }
 
 }  // namespace lkm

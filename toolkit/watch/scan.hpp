@@ -21,7 +21,7 @@ struct Fingerprint {
   bool operator==(const Fingerprint&) const = default;
 };
 
-struct Snapshot {
+struct FolderContents {
   bool exists = false;                                 ///< the folder is there
   std::map<std::filesystem::path, Fingerprint> files;  ///< by path relative to the folder
 };
@@ -37,9 +37,9 @@ using WatchFolder = std::function<Result<void>(const std::filesystem::path& fold
 
 /// Reads every file below `folder` (an absolute path) that is no noise, through symlinks. A folder
 /// that is reached twice counts once, so a symlink to a parent is harmless. `watch` is called for
-/// each folder *before* it is read: a change after that is in the snapshot, or seen by the watch,
+/// each folder *before* it is read: a change after that is in what is returned, or seen by the watch,
 /// or both. Errors: those of `watch`; E2BIG for more than 1024 folders. What disappears meanwhile
 /// is no error.
-Result<Snapshot> scan(const std::filesystem::path& folder, const WatchFolder& watch);
+Result<FolderContents> scan(const std::filesystem::path& folder, const WatchFolder& watch);
 
 }  // namespace lkm

@@ -21,7 +21,7 @@ constexpr std::uint32_t kComingAndGoing =
 // IN_ATTRIB: a file became readable, or lost its last other link.
 constexpr std::uint32_t kEverything = kComingAndGoing | IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB;
 
-std::vector<fs::path> difference(const Snapshot& before, const Snapshot& after) {
+std::vector<fs::path> difference(const FolderContents& before, const FolderContents& after) {
   std::vector<fs::path> paths;
   for (const auto& [path, print] : after.files) {
     const auto it = before.files.find(path);
@@ -66,7 +66,7 @@ Result<Watcher> Watcher::open(const fs::path& folder, Options options) {
   return watcher;
 }
 
-Result<Snapshot> Watcher::rescan() {
+Result<FolderContents> Watcher::rescan() {
   std::map<int, Watch> watches;
   const auto watch = [&](const fs::path& path, const std::string& name,
                          Interest interest) -> Result<void> {
@@ -91,8 +91,8 @@ Result<Snapshot> Watcher::rescan() {
     }
     return {};
   };
-  auto snapshot = scan(folder_, watch);
-  if (snapshot) {
+  auto contents = scan(folder_, watch);
+  if (contents) {
     for (const auto& [wd, entry] : watches_) {
       if (!watches.contains(wd)) ::inotify_rm_watch(inotify_.get(), wd);
     }
@@ -100,7 +100,7 @@ Result<Snapshot> Watcher::rescan() {
   } else {
     watches_.merge(watches);  // keep all, so that the next event brings the next try
   }
-  return snapshot;
+  return contents;
 }
 
 Result<std::optional<ChangeSet>> Watcher::next() {
@@ -114,7 +114,7 @@ Result<std::optional<ChangeSet>> Watcher::next() {
   writing_.clear();
   missing_.clear();
   LKM_CHECK(arm());
-  LKM_TRY(Snapshot now, rescan());
+  LKM_TRY(FolderContents now, rescan());
 
   ChangeSet change{.kind = ChangeSet::Kind::kChanged, .paths = {}, .overflowed = overflowed};
   if (known_.exists != now.exists) {

@@ -97,7 +97,7 @@ class Watcher {
         timer_(std::move(timer)),
         epoll_(std::move(epoll)) {}
 
-  Result<Snapshot> rescan();
+  Result<FolderContents> rescan();
   Result<void> drain();
   void take(const inotify_event& event);
   void note_activity();
@@ -110,7 +110,7 @@ class Watcher {
   UniqueFd timer_;                // the end of the quiet period or of the bound
   UniqueFd epoll_;                // both of the above
   std::map<int, Watch> watches_;  // by watch descriptor
-  Snapshot known_;                // as of the last report
+  FolderContents known_;                // as of the last report
 
   // The burst that is under way.
   std::optional<Clock::time_point> first_;
