@@ -77,10 +77,11 @@ Result<int> LabWatch::run() {
   LKM_TRY(bool on, apply(WallClock::now()));
   terminal_.note(terminal_.err(Paint::kDim, "watching; Ctrl-C ends it"));
   while (on) {
-    std::array<pollfd, 3> fds = {pollfd{interrupt_.fd(), POLLIN, 0}, pollfd{watcher_.fd(), POLLIN, 0},
-                                 pollfd{judge_->fd(), POLLIN, 0}};
+    std::array<pollfd, 4> fds = {pollfd{interrupt_.fd(), POLLIN, 0}, pollfd{watcher_.fd(), POLLIN, 0},
+                                 pollfd{judge_->fd(), POLLIN, 0}, Terminal::watched()};
     if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) return fail(errno, "wait for a save");
     if (fds[0].revents) break;
+    Terminal::look(fds[3]);
     if (fds[1].revents) {
       auto change = watcher_.next();
       if (!change) terminal_.error(change.error());

@@ -71,6 +71,12 @@ void Terminal::text(std::string_view text) const {
   if (const int error = write_all(STDOUT_FILENO, text)) throw OutputLost{error};
 }
 
+// A pipe without a reader has an error, a terminal that is gone has hung up.
+void Terminal::look(const pollfd& output) {
+  if ((output.revents & POLLNVAL) != 0) throw OutputLost{EBADF};
+  if ((output.revents & (POLLERR | POLLHUP)) != 0) throw OutputLost{EPIPE};
+}
+
 void Terminal::line(std::string_view line) const { text(fmt::format("{}\n", line)); }
 
 void Terminal::object(Json object) const {

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -48,6 +50,10 @@ class Terminal {
   void table(const std::vector<std::vector<std::string>>& rows) const;
   /// A line of talk.
   void note(std::string_view text) const;
+  /// To be waited for beside what a command that has nothing to write waits for; then look() throws OutputLost if the
+  /// reader went away.
+  static pollfd watched() { return {.fd = STDOUT_FILENO, .events = 0, .revents = 0}; }
+  static void look(const pollfd& output);
   /// What went wrong and the HINT; with --json also as {"error":{…}} on stdout.
   void error(const Error& error);
   /// A line that the next one replaces, where that is possible; elsewhere nothing.
