@@ -241,10 +241,15 @@ TEST_F(ARenewal, WaitsForATaskThatSleepsInTheOldCode) {
     ASSERT_TRUE(report) << report.error().message();
     EXPECT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
     EXPECT_GT(report->quiesce, 20ms);
-    EXPECT_LT(report->blackout, 20ms);
     waiter->join();
     ringer->join();
     EXPECT_EQ(ticker(stack).total, 2u) << "both writes ended in the old code";
+    // Nobody else was kept waiting meanwhile: far less than the wait itself, whatever the machine and the sanitizers
+    // make of the blackout of a swap that waits for nobody.
+    const auto alone = stack.swap(first);
+    ASSERT_TRUE(alone) << alone.error().message();
+    EXPECT_LT(report->blackout, std::max(report->quiesce / 4, 10 * alone->blackout))
+        << report->quiesce.count() << " ns waited, " << alone->blackout.count() << " ns alone";
   });
 }
 
@@ -411,14 +416,18 @@ TEST_F(ARenewal, IsRepeatedAThousandTimesWithoutGrowth) {
       ASSERT_TRUE(report) << report.error().message();
       ASSERT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
     };
-    for (int i = 1; i <= 20; ++i) swap(i);
-    const auto before = mappings();
     const auto objects = ticker(stack).sum;
-    for (int i = 1; i <= 1000; ++i) {
-      swap(i);
-      if (HasFatalFailure()) return;
-    }
-    EXPECT_LE(mappings(), before + 12);
+    // How many builds are mapped varies from swap to swap, for a while; what it comes to is to stay the same.
+    const auto most_in = [&](int swaps) {
+      std::size_t most = 0;
+      for (int i = 1; i <= swaps && !HasFatalFailure(); ++i) {
+        swap(i);
+        most = std::max(most, mappings());
+      }
+      return most;
+    };
+    const auto first_half = most_in(500), second_half = most_in(500);
+    EXPECT_LE(second_half, first_half);
     EXPECT_EQ(ticker(stack).sum, objects);
   });
 }
