@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 13
+#define LIBOS_ABI_VERSION 14
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -292,6 +292,7 @@ typedef void (*libos_held_visit)(void *cookie, const struct libos_held *held);
 /* How the sockets of a module are to end. */
 struct libos_reset {
 	uint32_t interrupt; /* 1: waits inside the module's code are made to end with -EINTR */
+	uint32_t undo; /* 1: the module stays: its qdiscs are made anew, and nothing ends */
 	char *who; /* for -EAGAIN: as in struct libos_renewal */
 	size_t who_len;
 	void (*ended)(void *cookie, const char *what); /* one of them; must not block */
@@ -390,8 +391,9 @@ struct libos_entry {
 	 */
 	int (*module_renew)(const struct libos_plugin *plugin, const struct libos_renewal *renewal);
 	/*
-	 * Ends all sockets of a module that somebody has a descriptor of: calls on them give -ENETRESET. 0,
-	 * -EAGAIN while a task sleeps in the module's code, or another -errno; unless 0, nothing has changed.
+	 * Ends all sockets of a module that somebody has a descriptor of: calls on them give -ENETRESET. Then all of
+	 * its qdiscs, which are made anew when a module of that name is loaded. 0; -EAGAIN while a task sleeps in the
+	 * module's code, and nothing has changed; -EBUSY when a qdisc (`who`) cannot be ended; or another -errno.
 	 */
 	int (*module_reset)(const char *name, struct libos_reset *reset);
 	/*

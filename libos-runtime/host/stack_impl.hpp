@@ -133,8 +133,8 @@ struct Stack::Impl final : LedgerHost {
   [[nodiscard]] std::vector<std::string> devices_of(const std::string& name) const;
   void relocate(Relocation& relocation) const;
   [[nodiscard]] std::vector<HeldBlock> memory_of(const std::string& name) const;
-  [[nodiscard]] AllocationSites sites_of(const std::vector<HeldBlock>& held) const;
-  void keep_sites_of(const LoadedPlugin& plugin);
+  [[nodiscard]] AllocationSites sites_of(Stack& stack, const std::vector<HeldBlock>& held) const;
+  void keep_sites_of(Stack& stack, const LoadedPlugin& plugin);
   int find_places(std::vector<Reshape::Block>& blocks) const;
 };
 

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "libos-runtime/host/fiber.hpp"
@@ -197,26 +198,41 @@ std::vector<HeldBlock> Stack::Impl::memory_of(const std::string& name) const {
 }
 
 /// Of places in builds that are mapped.
-AllocationSites Stack::Impl::sites_of(const std::vector<HeldBlock>& held) const {
-  AllocationSites sites;
+AllocationSites Stack::Impl::sites_of(Stack& stack, const std::vector<HeldBlock>& held) const {
+  struct Calls {
+    const LoadedPlugin* plugin = nullptr;  // of the module that is swapped, so it stays meanwhile
+    std::vector<std::uintptr_t> at;
+    Result<std::map<std::uintptr_t, AllocationHints>> hints = fail(ENODATA, "not read");
+  };
+  std::vector<Calls> all;
   for (const auto& plugin : plugins) {
-    std::vector<std::uintptr_t> calls;
+    std::set<std::uintptr_t> calls;
     for (const auto& block : held) {
-      if (block.build == plugin->build) calls.push_back(block.place);
+      if (block.build == plugin->build) calls.insert(block.place);
     }
-    if (calls.empty()) continue;
-    auto hints = read_allocations(plugin->file.bytes(), plugin->file.path().string(), calls);
-    if (!hints) continue;
-    for (auto& [call, hint] : *hints) {
-      const auto lines = lines_of(plugin->build, call);
-      sites[{plugin->build, call}] = {.hints = std::move(hint), .line = lines.empty() ? "" : lines.front().place()};
+    if (!calls.empty()) all.push_back({.plugin = plugin.get(), .at = {calls.begin(), calls.end()}});
+  }
+  if (all.empty()) return {};
+  beside_the_stack(stack, [&] {
+    for (Calls& calls : all) {
+      const PluginFile& file = calls.plugin->file;
+      calls.hints = read_allocations(file.bytes(), file.path().string(), calls.at);
+    }
+  });
+  AllocationSites sites;
+  for (Calls& calls : all) {
+    if (!calls.hints) continue;
+    const auto build = calls.plugin->build;
+    for (auto& [call, hint] : *calls.hints) {
+      const auto lines = lines_of(build, call);
+      sites[{build, call}] = {.hints = std::move(hint), .line = lines.empty() ? "" : lines.front().place()};
     }
   }
   return sites;
 }
 
 /// Before a build is unmapped.
-void Stack::Impl::keep_sites_of(const LoadedPlugin& plugin) {
+void Stack::Impl::keep_sites_of(Stack& stack, const LoadedPlugin& plugin) {
   auto held = memory_of(plugin.file.facts().name);
   AllocationSites& known = plugin.body->sites;
   std::erase_if(known, [&](const auto& site) {
@@ -224,7 +240,7 @@ void Stack::Impl::keep_sites_of(const LoadedPlugin& plugin) {
         held, [&](const HeldBlock& block) { return std::pair(block.build, block.place) == site.first; });
   });
   std::erase_if(held, [&](const HeldBlock& block) { return block.build != plugin.build; });
-  known.merge(sites_of(held));
+  known.merge(sites_of(stack, held));
 }
 
 /// Gives each block that has to move a new place. -ENOMEM, and none has one.
@@ -266,7 +282,7 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
     known.held = impl_->memory_of(name);
     for (const auto call : body->code.allocations) known.held.push_back({.build = old.build, .place = call});
     known.sites = body->sites;
-    known.sites.merge(impl_->sites_of(known.held));
+    known.sites.merge(impl_->sites_of(*this, known.held));
     if (auto packets = packet_structures(old.file.bytes(), old.file.path().string())) known.in_packets = std::move(*packets);
   }
   LKM_TRY(auto renewal, Renewal::prepare(*body, plugin.file, std::move(*build), std::move(known)));
@@ -380,7 +396,7 @@ void Stack::retire_builds(const LoadedPlugin& current, SwapReport& report) {
     }
     if (clean >= 2) {
       impl_->keep_lines_of(*old);
-      impl_->keep_sites_of(*old);
+      impl_->keep_sites_of(*this, *old);
       std::erase_if(impl_->plugins, [&](const auto& plugin) { return plugin.get() == old; });
     }
   }
@@ -558,6 +574,7 @@ Result<void> Stack::refuse_to_delete_devices(const std::string& name, const Swap
 Result<void> Stack::reset_sockets(const std::string& name, SwapReport& report) {
   char who[256] = "";
   libos_reset request{.interrupt = 0,
+                      .undo = 0,
                       .who = who,
                       .who_len = sizeof(who),
                       .ended =
@@ -572,7 +589,10 @@ Result<void> Stack::reset_sockets(const std::string& name, SwapReport& report) {
   if (err == -EAGAIN) {
     return fail_hint(EBUSY, "end what waits there, then save again", "'{}' is in use: {}", name, who);
   }
-  if (err != 0) return fail(-err, "end the sockets of '{}'", name);
+  if (err == -EBUSY) {
+    return fail_hint(EBUSY, "sysctl net.core.default_qdisc names what is there by default", "reset '{}': {}", name, who);
+  }
+  if (err != 0) return fail(-err, "end the sockets and the qdiscs of '{}'", name);
   for (const auto& device : impl_->devices_of(name)) report.reset.push_back("device " + device);
   return {};
 }
@@ -610,6 +630,9 @@ Result<SwapReport> Stack::swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
   plugin.zombie = false;
   if (!unloaded) {
     forget(plugin);
+    libos_reset undo{};
+    undo.undo = 1;
+    if (!report.reset.empty()) impl_->runtime->kernel().module_reset(name.c_str(), &undo);
     return fail_hint(EBUSY, "end what uses it, or load the new code under another name",
                      "swap '{}': in use, and of a kind that is swapped only while idle ({}); "
                      "generation {} serves on{}{}",

@@ -555,5 +555,46 @@ TEST_F(Pi2, IsRenewedWithItsQueueItsTimerAndItsNumbers) {
   });
 }
 
+TEST_F(Pi2, EndsAndIsMadeAnewWithItsOptionsAndNothingElseWhenItIsReset) {
+  const auto marked = edited("sch_pi2", {{"sch_pi2.c", "q->stats.packets++;", "q->stats.packets += 1000;"}});
+  with("sch_pi2", [&](Stack& stack, const std::string& plain) {
+    ASSERT_TRUE(stack.load(plain));
+    auto bottleneck = Bottleneck::make(stack);
+    ASSERT_TRUE(bottleneck);
+    ASSERT_TRUE(bottleneck->pi2({{TCA_PI2_ALPHA, 0}, {TCA_PI2_BETA, 0}, {TCA_PI2_LIMIT, 777}}));
+    Datagrams traffic(stack, 0);
+    for (int i = 0; i < 50; ++i) traffic.send(1000);
+    const Statistics before = bottleneck->statistics();
+    ASSERT_GT(before.waiting, 20u);
+
+    const auto report = stack.swap(marked, {.state = StatePolicy::kReset});
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->method, SwapMethod::kReloaded);
+    ASSERT_EQ(report->reset.size(), 1u);
+    EXPECT_EQ(report->reset[0].find("qdisc pi2 "), 0u) << report->reset[0];
+    EXPECT_NE(report->reset[0].find(fmt::format(": of eth0, with {} packets in it; it is made anew", before.waiting)),
+              std::string::npos)
+        << report->reset[0];
+    const Statistics after = bottleneck->statistics();
+    EXPECT_EQ(after.options, before.options) << "what was set, and what was not";
+    EXPECT_EQ(after.waiting, 0u);
+    EXPECT_EQ(after.sent, 0u) << "another qdisc, at the same place";
+
+    // What had left it, and what comes now, arrives; the bucket above it and the delay at the other end are as before.
+    for (int i = 0; i < 50; ++i) traffic.send(1000);
+    EXPECT_EQ(bottleneck->statistics().pi2.packets, 50'000u) << "by the new code";
+    for (int i = 0; i < 100 && bottleneck->statistics().waiting > 0; ++i) stack.sleep_for(50ms);
+    stack.sleep_for(50ms);
+    traffic.receive();
+    EXPECT_EQ(traffic.received_, traffic.sent_ - before.waiting);
+
+    const auto back = stack.swap(plain, {.state = StatePolicy::kReset});
+    ASSERT_TRUE(back) << back.error().message();
+    EXPECT_EQ(bottleneck->statistics().options, before.options);
+    ASSERT_TRUE(bottleneck->remove());
+    expect_unloads(stack, "sch_pi2");
+  });
+}
+
 }  // namespace
 }  // namespace lkm

@@ -24,7 +24,7 @@ std::string next_policy(const std::string& policy, Terminal& terminal) {
       {"keep", "the next swaps keep all state where they can"},
       {"reinit", "the next swaps initialise sockets anew"},
       {"drain", "connections stay with the code that they have"},
-      {"reset", "the next swaps end the sockets of a transport protocol"}};
+      {"reset", "the next swaps end the sockets of a transport protocol, or make qdiscs anew"}};
   const auto* at = std::ranges::find(kPolicies, policy, [](const auto& entry) { return entry.first; });
   at = at + 1 == std::end(kPolicies) ? std::begin(kPolicies) : at + 1;
   terminal.line(fmt::format("state policy {}: {}", at->first, at->second));
@@ -116,13 +116,15 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   for (;;) {
     const int keys = keyboard ? keyboard->fd() : -1;
     std::vector<pollfd> fds = {{.fd = interrupt.fd(), .events = POLLIN, .revents = 0},
-                               {.fd = keys, .events = POLLIN, .revents = 0}};
+                               {.fd = keys, .events = POLLIN, .revents = 0},
+                               Terminal::watched()};
     for (const WatchSession& session : sessions) session.add_to(fds);
     const int ready = ::poll(fds.data(), fds.size(), keyboard && keys < 0 ? Keyboard::kLook : -1);
     if (ready < 0 && errno != EINTR) return fail(errno, "wait for a save");
     if (ready <= 0) continue;
     if (fds[0].revents) return kInterrupted;
-    for (std::size_t i = 0; i < sessions.size(); ++i) sessions[i].take(&fds[2 + i * WatchSession::kFds]);
+    Terminal::look(fds[2]);
+    for (std::size_t i = 0; i < sessions.size(); ++i) sessions[i].take(&fds[3 + i * WatchSession::kFds]);
     if (fds[1].revents && press(keyboard->take(), settings, sessions, terminal)) return kDone;
   }
 }

@@ -302,8 +302,12 @@ const char *libos_plugin_name(const struct libos_plugin *plugin)
 int libos_module_load(const struct libos_plugin *plugin)
 {
 	struct module *mod;
+	int err;
 
-	return libos_plugin_load(plugin, &mod);
+	err = libos_plugin_load(plugin, &mod);
+	if (!err)
+		libos_remake_qdiscs(mod->name);
+	return err;
 }
 
 /* -- what generic module code asks of an architecture --------------------------------------------- */

@@ -34,6 +34,10 @@ void libos_for_each_socket(void (*visit)(struct sock *sk, void *arg), void *arg)
 /* renew.c */
 int libos_count_inside(const struct module *mod, bool interrupt, char *who, size_t len);
 
+/* reset_qdiscs.c */
+int libos_reset_qdiscs(const struct module *mod, struct libos_reset *reset);
+void libos_remake_qdiscs(const char *module);
+
 /* objects.c */
 void libos_objects_registering(struct module *mod, u8 class, void *ops);
 void libos_objects_unregistered(const void *ops);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Ends the sockets of one module, and nobody else's. Their owners keep the descriptors: every call on one
+ * Ends the sockets of one module, and nobody else's (its qdiscs: reset_qdiscs.c). Their owners keep the descriptors: every call on one
  * gives -ENETRESET from now on, and poll() tells of an error. The module's own code closes what was behind
  * them, so that nothing of it is left in use.
  */
@@ -246,11 +246,17 @@ static int reset_sockets(struct module *mod, struct libos_reset *reset)
 int libos_module_reset(const char *name, struct libos_reset *reset)
 {
 	struct module *mod;
+	int err;
 
 	mutex_lock(&module_mutex);
 	mod = find_module(name);
 	mutex_unlock(&module_mutex);
 	if (!mod || mod->state != MODULE_STATE_LIVE || !mod->arch.plugin)
 		return -ENOENT;
-	return reset_sockets(mod, reset);
+	if (reset->undo) {
+		libos_remake_qdiscs(mod->name);
+		return 0;
+	}
+	err = reset_sockets(mod, reset);
+	return err ?: libos_reset_qdiscs(mod, reset);
 }
