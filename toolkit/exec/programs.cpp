@@ -342,7 +342,9 @@ void Programs::happened_in_stack(Socket& socket, unsigned events) {
   }
   count(socket);
   if ((events & EPOLLPRI) != 0) socket.stream->take_urgent();
-  if ((events & ~unsigned(EPOLLIN)) != 0) socket.stream->carry_out();
+  // There is room at nearly every event, and hardly ever was there none.
+  const unsigned telling = ~unsigned(EPOLLIN | EPOLLRDHUP | (socket.stream->held_up() ? 0U : unsigned(EPOLLOUT)));
+  if ((events & telling) != 0) socket.stream->carry_out();
   if ((events & ~unsigned(EPOLLOUT)) != 0) socket.stream->carry_in();
   settle(socket);
 }

@@ -63,6 +63,7 @@ void Stream::carry_out() {
 }
 
 void Stream::carry_out_once() {
+  held_up_ = false;
   if (out_ended_) return;
   for (;;) {
     const bool is_all = pair_ended_;  // that is there now
@@ -73,7 +74,10 @@ void Stream::carry_out_once() {
                                    static_cast<unsigned long>(waiting),
                                    MSG_DONTWAIT | MSG_NOSIGNAL};
     const long sent = stack_.syscall_for(memory, SYS_sendto, args);
-    if (sent == -EAGAIN) return;
+    if (sent == -EAGAIN) {
+      held_up_ = true;
+      return;
+    }
     if (sent < 0 && !was_interrupted(sent)) {
       error_ = int(-sent);
       out_ended_ = true;

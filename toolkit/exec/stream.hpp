@@ -63,6 +63,8 @@ class Stream {
 
   /// Whether bytes for the program wait for the pair to have room (POLLOUT).
   [[nodiscard]] bool wants_room() const { return !unplaced_.empty(); }
+  /// Whether the connection took no more when bytes were last carried out.
+  [[nodiscard]] bool held_up() const { return held_up_; }
   /// Whether something that the program wrote is still in the pair.
   [[nodiscard]] bool has_unsent() const;
   /// Whether all that the program wrote is in the connection, and there will be no more.
@@ -90,6 +92,7 @@ class Stream {
   std::vector<char> unplaced_;  // taken from the connection, not yet in the pair
   std::optional<char> urgent_;
   int error_ = 0;
+  bool held_up_ = false;
   bool in_ended_ = false, out_ended_ = false;
   bool pair_ended_ = false, closed_ = false;
   bool in_busy_ = false, in_again_ = false;
