@@ -195,7 +195,33 @@ void Programs::admit_new_threads() {
       return {};
     };
     if (auto admitted = admit(); !admitted) {
+      if (is_of_host(news.call)) {
+        news.session->notifications.pass(news.call.id);
+        continue;
+      }
       news.session->notifications.answer(news.call.id, -admitted.error().errno_value());
+    }
+  }
+}
+
+/// Whether a call that was caught would be sent back in any case, so that it needs no task of the stack.
+bool Programs::is_of_host(const seccomp_notif& call) const {
+  switch (call.data.nr) {
+    case SYS_socket:
+    case SYS_setns:
+    case SYS_unshare:
+    case SYS_mmap:
+    case SYS_ioctl:
+    case SYS_sendfile:
+    case SYS_splice:
+      return false;
+    case SYS_mount:
+    case SYS_umount2:
+      return true;
+    default: {
+      const auto process = Process::of_thread(pid_t(call.pid));
+      const auto end = process ? (*process)->borrow(int(call.data.args[0])) : Result<UniqueFd>(fail(ESRCH, "process"));
+      return end && !find(socket_inode(end->get()));
     }
   }
 }

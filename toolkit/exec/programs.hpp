@@ -136,6 +136,7 @@ class Programs {
   void deliver(const std::shared_ptr<Session>& session);
   void keep_house();
   void admit_new_threads();
+  [[nodiscard]] bool is_of_host(const seccomp_notif& call) const;
   void look_at_host();
   void inherit_netns(Process& process);
   [[nodiscard]] const Process* forebear(pid_t pid) const;
