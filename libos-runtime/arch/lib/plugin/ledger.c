@@ -447,7 +447,7 @@ void *libos_ledger_before(struct ledger_frame *frame, unsigned long caller)
 	} else if (libos_ledger_kinds[call->class].flags & LEDGER_SIZES && find_code(caller, &ledger)) {
 		libos_objects_registering(ledger->mod, call->class, (void *)frame->args[0]);
 	} else if (call->count == SIZE) {
-		frame->size = frame->args[1];
+		frame->size = (u32)frame->args[1]; /* what else is in the register is nobody's */
 		if (find_code(caller, &ledger))
 			frame->args[1] = libos_objects_room(ledger->mod, frame->size);
 	}
