@@ -198,7 +198,11 @@ Result<std::unique_ptr<Runtime>> Runtime::create(const Stack::Options& options) 
 }
 
 Runtime::~Runtime() {
-  if (tick_made_) ::timer_delete(tick_);
+  if (tick_made_) {
+    ::timer_delete(tick_);
+    // One that is pending would look for the stack.
+    for (const int number : {tick_signal(), SIGIO}) ::signal(number, SIG_IGN);
+  }
   g_runtime = nullptr;
 }
 

@@ -498,23 +498,24 @@ std::vector<iovec> Thread::parts_to_send() {
     parts.resize(before + std::min<std::size_t>(count, UIO_MAXIOV));
     if (read(parts.data() + before, at, (parts.size() - before) * sizeof(iovec)) != 0) parts.resize(before);
   };
-  const auto* const at = reinterpret_cast<const char*>(arg(1));
+  const unsigned long first = arg(1);  // a number: the program may have given any
   switch (call_.data.nr) {
     case SYS_writev:
     case SYS_pwritev2:
-      add(at, arg(2));
+      add(reinterpret_cast<const void*>(first), arg(2));
       break;
     case SYS_sendmsg:
     case SYS_sendmmsg: {
       const bool many = call_.data.nr == SYS_sendmmsg;
       for (std::size_t i = 0; i < (many ? std::min<std::size_t>(arg(2), UIO_MAXIOV) : 1); ++i) {
         msghdr message{};
-        if (read(&message, at + i * sizeof(mmsghdr), sizeof message) == 0) add(message.msg_iov, message.msg_iovlen);
+        const auto* const at = reinterpret_cast<const void*>(first + i * sizeof(mmsghdr));
+        if (read(&message, at, sizeof message) == 0) add(message.msg_iov, message.msg_iovlen);
       }
       break;
     }
     default:
-      parts.push_back({.iov_base = const_cast<char*>(at), .iov_len = arg(2)});
+      parts.push_back({.iov_base = reinterpret_cast<void*>(first), .iov_len = arg(2)});
   }
   return parts;
 }
