@@ -20,6 +20,7 @@
 #include <csignal>
 #include <functional>
 
+#include "libos-runtime/host/sanitizer.hpp"
 #include "toolkit/base/temp_dir.hpp"
 #include "tools/lkm-run/keeper.hpp"
 
@@ -49,7 +50,8 @@ TEST(Confinement, RefusesWhatAStackDoesNotNeed) {
   EXPECT_EQ(confined([] { return ::mount("none", "/", nullptr, MS_REMOUNT, nullptr); }), ENOSYS);
   EXPECT_EQ(confined([] { return ::unshare(CLONE_NEWUSER); }), ENOSYS);
   EXPECT_EQ(confined([] { return ::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0); }), ENOSYS);
-  EXPECT_EQ(confined([] { return ::ptrace(PTRACE_TRACEME, 0, 0, 0); }), ENOSYS);
+  // LeakSanitizer needs it.
+  if (!sanitizer::kEnabled) EXPECT_EQ(confined([] { return ::ptrace(PTRACE_TRACEME, 0, 0, 0); }), ENOSYS);
   EXPECT_EQ(confined([] { return ::syscall(SYS_bpf, BPF_MAP_CREATE, nullptr, 0); }), ENOSYS);
   EXPECT_EQ(confined([] { return ::syscall(SYS_io_uring_setup, 1, nullptr); }), ENOSYS);
   EXPECT_EQ(confined([] { return ::syscall(SYS_init_module, nullptr, 0, ""); }), ENOSYS);

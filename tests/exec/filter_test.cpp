@@ -76,6 +76,8 @@ std::pair<long, bool> call(const std::function<long()>& make) {
   return {result, arrived};
 }
 
+/// Calls that say what has been transferred are made by syscall(2): AddressSanitizer's wrappers look at what the answer says
+/// has been, and nothing has.
 const std::pair<long, bool> kCaught{kAnswer, true};
 
 TEST(Filter, CatchesSocketsOfEveryFamilyButTheHosts) {
@@ -87,10 +89,10 @@ TEST(Filter, CatchesSocketsOfEveryFamilyButTheHosts) {
 
 TEST(Filter, CatchesReadsOfDescriptorsInItsRangeOnly) {
   char byte = 0;
-  EXPECT_EQ(call([&] { return ::read(kFirstFd, &byte, 1); }), kCaught);
+  EXPECT_EQ(call([&] { return ::syscall(SYS_read, kFirstFd, &byte, 1); }), kCaught);
   EXPECT_EQ(call([&] { return ::write(kEndFd - 1, &byte, 1); }), kCaught);
   EXPECT_EQ(call([&] { return ::write(kEndFd, &byte, 1); }), std::pair(-long(EBADF), false));
-  EXPECT_EQ(call([&] { return ::recv(kFirstFd, &byte, 1, 0); }), kCaught);
+  EXPECT_EQ(call([&] { return ::syscall(SYS_recvfrom, kFirstFd, &byte, 1, 0, nullptr, nullptr); }), kCaught);
   EXPECT_EQ(call([&] { return ::recv(kFirstFd - 1, &byte, 1, 0); }),
             std::pair(-long(EBADF), false));
   EXPECT_EQ(call([&] { return ::read(kFirstFd - 1, &byte, 0); }), std::pair(-long(EBADF), false));
@@ -119,14 +121,14 @@ TEST(Filter, CatchesTransfersOfMoreThanDataUnderEveryNumber) {
   EXPECT_EQ(call([&] { return ::sendto(3, &byte, 1, 0, address, sizeof(to)); }), kCaught);
   sockaddr_in from{};
   socklen_t size = sizeof(from);
-  EXPECT_EQ(call([&] { return ::recvfrom(3, &byte, 1, 0, reinterpret_cast<sockaddr*>(&from), &size); }), kCaught);
+  EXPECT_EQ(call([&] { return ::syscall(SYS_recvfrom, 3, &byte, 1, 0, &from, &size); }), kCaught);
   EXPECT_EQ(call([&] { return ::send(3, &byte, 1, MSG_FASTOPEN); }), kCaught);
   EXPECT_EQ(call([&] { return ::send(3, &byte, 1, MSG_OOB); }), kCaught);
-  EXPECT_EQ(call([&] { return ::recv(3, &byte, 1, MSG_ERRQUEUE | MSG_DONTWAIT); }), kCaught);
-  EXPECT_EQ(call([] { return ::recvmsg(3, nullptr, MSG_DONTWAIT); }), kCaught);
-  EXPECT_EQ(call([] { return ::sendmsg(3, nullptr, 0); }), kCaught);
-  EXPECT_EQ(call([] { return ::recvmmsg(3, nullptr, 1, 0, nullptr); }), kCaught);
-  EXPECT_EQ(call([] { return ::sendmmsg(3, nullptr, 1, 0); }), kCaught);
+  EXPECT_EQ(call([&] { return ::syscall(SYS_recvfrom, 3, &byte, 1, MSG_ERRQUEUE | MSG_DONTWAIT, nullptr, nullptr); }), kCaught);
+  EXPECT_EQ(call([] { return ::syscall(SYS_recvmsg, 3, nullptr, MSG_DONTWAIT); }), kCaught);
+  EXPECT_EQ(call([] { return ::syscall(SYS_sendmsg, 3, nullptr, 0); }), kCaught);
+  EXPECT_EQ(call([] { return ::syscall(SYS_recvmmsg, 3, nullptr, 1, 0, nullptr); }), kCaught);
+  EXPECT_EQ(call([] { return ::syscall(SYS_sendmmsg, 3, nullptr, 1, 0); }), kCaught);
   EXPECT_FALSE(call([&] { return ::send(3, &byte, 1, MSG_NOSIGNAL); }).second);
   EXPECT_FALSE(call([&] { return ::recv(3, &byte, 1, MSG_DONTWAIT | MSG_PEEK); }).second);
 }
