@@ -46,7 +46,7 @@ Result<Rows> dumbbell(const Options& options, std::uint64_t mbit, unsigned flows
   const double wall = std::chrono::duration<double>(run.wall).count();
   const std::string what = fmt::format("lab, {} Mbit/s dumbbell, {} flow{}", mbit, flows, flows == 1 ? "" : "s");
   Row time{.name = what + ", a second of it", .unit = "ms", .ours = wall * 1e3 / double(duration.count()), .peer = {}};
-  Row rate{.name = what + ", packets through the bottleneck", .unit = "1/s", .ours = packets / wall, .peer = {}};
+  Row rate{.name = what + ", packets through the bottleneck, one by one", .unit = "1/s", .ours = packets / wall, .peer = {}};
   if (peer) {
     time.peer = rate.peer = "ns-3";
     time.theirs = peer->wall * 1e3 / double(duration.count());

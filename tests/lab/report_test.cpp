@@ -37,6 +37,7 @@ TEST_F(AReport, HasEverythingInIt) {
 
   const auto data = data_of(page);
   EXPECT_EQ(data["about"]["title"], scenario.title);
+  EXPECT_EQ(data["about"]["clock"], "virtual");
   EXPECT_EQ(data["command"], "lkm-run lab it");
   EXPECT_EQ(data["summary"]["flows"].size(), 2u);
   EXPECT_TRUE(data["summary"].contains("fairness"));

@@ -46,7 +46,7 @@ void members(Archive& archive, EventResult& event) {
 }
 template <typename Archive>
 void members(Archive& archive, RunResult& run) {
-  archive(run.kernel, run.modules, run.times, run.flows, run.queues, run.events, run.captures, run.wall);
+  archive(run.kernel, run.in_real_time, run.modules, run.times, run.flows, run.queues, run.events, run.captures, run.wall);
 }
 template <typename Archive>
 void members(Archive& archive, Outcome& outcome) {

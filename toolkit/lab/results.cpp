@@ -231,6 +231,7 @@ Json about_json(const RunResult& run, const Scenario& scenario) {
   }
   return {{"title", scenario.title},
           {"kernel", run.kernel},
+          {"clock", run.in_real_time ? "real" : "virtual"},
           {"modules", run.modules},
           {"seed", scenario.seed},
           {"duration_s", seconds(scenario.duration)},

@@ -91,6 +91,7 @@ class Run {
 
 Result<RunResult> Run::go() {
   result_.kernel = stack_.release();
+  result_.in_real_time = stack_.options().clock == Clock::kReal;
   LKM_CHECK(load());
   LKM_TRY(network_, Network::build(stack_, scenario_));
   events_ = scenario_.events;

@@ -81,6 +81,7 @@ struct EventResult {
 
 struct RunResult {
   std::string kernel;              ///< "6.12.117"
+  bool in_real_time = false;
   std::vector<std::string> modules;  ///< "mycc@1 (build id)"
   std::vector<nanoseconds> times;  ///< of the samples, from the start of the run
   std::vector<FlowSeries> flows;

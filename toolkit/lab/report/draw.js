@@ -198,7 +198,7 @@ const lab = (() => {
     // In the run's own stack each build is the first; the page knows it by the watcher's number.
     const known = (module) => name && module.split("@")[0] === name.split("@")[0] ? `${name} ${module.split(" ")[1]}` : module;
     element("facts").textContent =
-      `Linux ${run.about.kernel}, ${run.about.duration_s} s in virtual time, seed ${run.about.seed}` +
+      `Linux ${run.about.kernel}, ${run.about.duration_s} s in ${run.about.clock} time, seed ${run.about.seed}, segments cross the links one by one` +
       (run.about.modules.length ? `, ${run.about.modules.map(known).join(", ")}` : "");
     tables(run, before, beforeName);
     plots(run, before, beforeName, name);
@@ -206,7 +206,8 @@ const lab = (() => {
     again.replaceChildren();
     make("h2", "Run it again", again);
     make("pre", run.command, again);
-    make("p", "The same seed, kernel and modules give the same run, byte for byte. The scenario:", again);
+    if (run.about.clock === "virtual") make("p", "The same seed, kernel and modules give the same run, byte for byte.", again);
+    make("p", "The scenario:", again);
     make("pre", run.scenario, again);
   };
   root.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
