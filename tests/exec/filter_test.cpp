@@ -90,7 +90,7 @@ TEST(Filter, CatchesSocketsOfEveryFamilyButTheHosts) {
 TEST(Filter, CatchesReadsOfDescriptorsInItsRangeOnly) {
   char byte = 0;
   EXPECT_EQ(call([&] { return ::syscall(SYS_read, kFirstFd, &byte, 1); }), kCaught);
-  EXPECT_EQ(call([&] { return ::write(kEndFd - 1, &byte, 1); }), kCaught);
+  EXPECT_EQ(call([&] { return ::syscall(SYS_write, kEndFd - 1, &byte, 1); }), kCaught);
   EXPECT_EQ(call([&] { return ::write(kEndFd, &byte, 1); }), std::pair(-long(EBADF), false));
   EXPECT_EQ(call([&] { return ::syscall(SYS_recvfrom, kFirstFd, &byte, 1, 0, nullptr, nullptr); }), kCaught);
   EXPECT_EQ(call([&] { return ::recv(kFirstFd - 1, &byte, 1, 0); }),
