@@ -95,36 +95,39 @@ inline void send_all(int fd, const std::string& bytes) {
   EXPECT_EQ(::send(fd, bytes.data(), bytes.size(), 0), ssize_t(bytes.size())) << std::strerror(errno);
 }
 
-/// Sends a descriptor in a message (SCM_RIGHTS).
-inline void pass_on(const UniqueFd& channel, const UniqueFd& fd) {
+/// A message of one byte with room for a descriptor (SCM_RIGHTS).
+struct Parcel {
   char byte = 0;
   iovec part{.iov_base = &byte, .iov_len = 1};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+
+  Parcel() {
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+  }
+  Parcel(const Parcel&) = delete;
+  Parcel& operator=(const Parcel&) = delete;
+};
+
+/// Sends a descriptor.
+inline void pass_on(const UniqueFd& channel, const UniqueFd& fd) {
+  Parcel parcel;
+  cmsghdr* const header = CMSG_FIRSTHDR(&parcel.message);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
   *reinterpret_cast<int*>(CMSG_DATA(header)) = fd.get();
-  EXPECT_EQ(::sendmsg(channel.get(), &message, 0), 1) << std::strerror(errno);
+  EXPECT_EQ(::sendmsg(channel.get(), &parcel.message, 0), 1) << std::strerror(errno);
 }
 
 /// What pass_on() sent.
 inline UniqueFd taken_out(const UniqueFd& channel) {
-  char byte = 0;
-  iovec part{.iov_base = &byte, .iov_len = 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  EXPECT_EQ(::recvmsg(channel.get(), &message, MSG_CMSG_CLOEXEC), 1) << std::strerror(errno);
-  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  Parcel parcel;
+  EXPECT_EQ(::recvmsg(channel.get(), &parcel.message, MSG_CMSG_CLOEXEC), 1) << std::strerror(errno);
+  const cmsghdr* const header = CMSG_FIRSTHDR(&parcel.message);
   return UniqueFd(header == nullptr ? -1 : *reinterpret_cast<const int*>(CMSG_DATA(header)));
 }
 

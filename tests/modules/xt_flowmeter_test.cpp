@@ -304,6 +304,17 @@ TEST_F(Flowmeter, StaysWhileARuleUsesItAndGoesThen) {
   });
 }
 
+/// Waits as long as that takes beside a stream on a busy machine; what was waited for is for the test to check.
+void wait_until(Stack& stack, const std::function<bool()>& so) {
+  for (const auto deadline = stack.now() + 20s; !so() && stack.now() < deadline;) stack.sleep_for(5ms);
+}
+
+/// Packets of a flow that have come to "right"; 0 of one that is not known there.
+std::uint64_t metered(Stack& stack, const Datagrams& flow) {
+  const auto found = meter(stack, "right").find(flow.source.str(), flow.dest.str());
+  return found ? found->packets : 0;
+}
+
 TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
   const auto other = edited(
       "xt_flowmeter",
@@ -351,14 +362,8 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
           for (int i = 0; i < 5; ++i) traffic.send(100);
           packets += changed ? 5'000 : 5;
           dropped += changed ? 5 : 0;
-          const auto metered = [&] {
-            const auto flow = meter(stack, "right").find(traffic.source.str(), traffic.dest.str());
-            return flow ? flow->packets : 0;
-          };
-          // The stream keeps the stack busy, the more so on a busy machine.
-          for (const auto deadline = stack.now() + 10s; metered() < packets && stack.now() < deadline;)
-            stack.sleep_for(5ms);
-          EXPECT_EQ(metered(), packets);
+          wait_until(stack, [&] { return metered(stack, traffic) >= packets; });
+          EXPECT_EQ(metered(stack, traffic), packets);
           EXPECT_EQ(filter.packets(), dropped);
           EXPECT_EQ(traffic.receive_all(), changed ? 0u : 5u);
           EXPECT_EQ(stack.read_file("/sys/module/xt_flowmeter/parameters/max_flows").value(),
@@ -432,7 +437,8 @@ TEST_F(Flowmeter, KeepsItsFlowsWhenTheirStructureChanges) {
             for (int packet = 0; packet < 3; ++packet) all[i]->send(100);
             packets[all[i].get()] += changed ? 3'000 : 3;
           }
-          stack.sleep_for(20ms);
+          // The last that was sent is the last to come.
+          wait_until(stack, [&] { return metered(stack, *all.back()) >= packets[all.back().get()]; });
           const Meter now = meter(stack, "right");
           for (std::size_t i = all.size() < 60 ? 0 : all.size() - 60; i < all.size(); ++i) {
             const auto one = now.find(all[i]->source.str(), all[i]->dest.str());
@@ -446,10 +452,12 @@ TEST_F(Flowmeter, KeepsItsFlowsWhenTheirStructureChanges) {
           }
           if (HasFailure()) return;
         }
-        stack.sleep_for(5s);
-        const Meter end = meter(stack, "right");
-        for (const auto& one : all)
-          EXPECT_FALSE(end.find(one->source.str(), one->dest.str())) << "each is found, and freed, where it is";
+        const auto left = [&] {
+          const Meter now = meter(stack, "right");
+          return std::ranges::count_if(all, [&](const auto& one) { return now.find(one->source.str(), one->dest.str()).has_value(); });
+        };
+        wait_until(stack, [&] { return left() == 0; });
+        EXPECT_EQ(left(), 0) << "each is found, and freed, where it is";
 
         (*flow)->stop();
         EXPECT_TRUE((*flow)->wait(stack.now() + 20s));
@@ -458,7 +466,7 @@ TEST_F(Flowmeter, KeepsItsFlowsWhenTheirStructureChanges) {
         EXPECT_EQ(report.bytes_verified, report.bytes_sent);
         ASSERT_EQ(filter.clear(), 0);
         expect_unloads(stack, "xt_flowmeter");
-        stack.sleep_for(2s);
+        stack.sleep_for(2s);  // two of the sweeps that must not come any more
       },
       Clock::kReal);
 }
