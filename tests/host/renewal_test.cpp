@@ -10,6 +10,7 @@
 
 #include "libos-runtime/host/sanitizer.hpp"
 #include "tests/host/host_test.hpp"
+#include "tests/wait_until.hpp"
 #include "toolkit/base/file.hpp"
 #include "toolkit/flow/flow.hpp"
 
@@ -124,11 +125,6 @@ TEST_F(ARenewal, IsRefusedWithTheReasonWhenObjectsLookDifferent) {
     }
     stack.syscall(SYS_close, held);
   });
-}
-
-/// Waits as long as that takes on a busy machine; what was waited for is for the test to check.
-void wait_until(Stack& stack, const std::function<bool()>& so) {
-  for (const auto deadline = stack.now() + 20s; !so() && stack.now() < deadline;) stack.sleep_for(5ms);
 }
 
 /// What /proc/blocks shows.

@@ -17,6 +17,7 @@
 #include "tests/modules/module_test.hpp"
 #include "tests/protocols/filter_table.hpp"
 #include "tests/protocols/stack_test.hpp"
+#include "tests/wait_until.hpp"
 #include "toolkit/flow/flow.hpp"
 #include "toolkit/net/links.hpp"
 
@@ -302,11 +303,6 @@ TEST_F(Flowmeter, StaysWhileARuleUsesItAndGoesThen) {
              [&] { EXPECT_FALSE(stack.read_file("/proc/thread-self/net/flowmeter")); });
     EXPECT_EQ(filter.set(rule_of(above)), -ENOENT) << "the match is unknown";
   });
-}
-
-/// Waits as long as that takes beside a stream on a busy machine; what was waited for is for the test to check.
-void wait_until(Stack& stack, const std::function<bool()>& so) {
-  for (const auto deadline = stack.now() + 20s; !so() && stack.now() < deadline;) stack.sleep_for(5ms);
 }
 
 /// Packets of a flow that have come to "right"; 0 of one that is not known there.
