@@ -51,6 +51,7 @@ Result<nanoseconds> Stack::begin_probation(Change change) {
   }
   ++impl_->probations;
   impl_->change = std::move(change);
+  impl_->change->oopses = impl_->oopses;
   impl_->warnings.clear();
   impl_->storm.clear();
   return took;
@@ -87,6 +88,8 @@ Failure Stack::as_before(const Change& change) {
 /// The change has succeeded: it is watched from now on.
 Result<void> Stack::keep_probation(std::chrono::milliseconds length) {
   LKM_CHECK(panic_on_oops());
+  // The new code serves since before that, and an oops of an init, which is contained, makes no success.
+  if (impl_->oopses != impl_->change->oopses) impl_->runtime->die(impl_->fault);
   LKM_TRY(impl_->watcher, spawn("probation", [this, number = impl_->probations, end = now() + length] {
             watch_probation(number, end);
             end_probation(number);
@@ -152,6 +155,7 @@ void Stack::Impl::take_trace(const libos_trace& trace) {
   if (!seen) return;
   switch (seen->kind) {
     case ModuleTraces::Kind::kFault:
+      ++oopses;
       fault = seen->text;
       if (!failed_at.empty()) fault += fmt::format(", after an allocation in {} had failed", failed_at);
       return runtime->note_cause(fault);
@@ -170,7 +174,12 @@ void Stack::Impl::take_trace(const libos_trace& trace) {
       break;
   }
   if (!change || !seen->place || seen->place->module != change->module) return;
-  if (seen->kind == ModuleTraces::Kind::kAtomic) return runtime->die(seen->text);
+  if (seen->kind == ModuleTraces::Kind::kAtomic) {
+    if (runtime->snapshot().there()) runtime->die(seen->text);
+    storm = seen->text;
+    watcher.unpark();
+    return;
+  }
   const StackTime now(runtime->now());
   warnings.push_back(now);
   while (now - warnings.front() > 1s) warnings.pop_front();
@@ -214,7 +223,10 @@ void Stack::take_back(unsigned number) {
     case Change::Kind::kUnload:
       return;
   }
-  if (!taken_back) impl_->runtime->die(incident.what);
+  if (!taken_back) {
+    if (impl_->runtime->snapshot().there()) impl_->runtime->die(incident.what);
+    incident.done = fmt::format("it could not be taken back: {}", taken_back.error().what());
+  }
   end_probation(number);
   incident.runs = what_runs(change.module);
   incident.took = nanoseconds(host_ns() - start);

@@ -3,14 +3,15 @@
 // Probation: a change of a module (load, swap, unload) that is watched until it has proved itself. What can go wrong,
 // and what is done:
 //
-// Without a copy only the last of these is done, and a CPU that does not come out of the module is a panic.
-//
 //   the stack dies: an oops, BUG(), panic        it goes on in the copy that was taken before the change
 //   the CPU does not come out of the module      the same; found by the tick's signal (Runtime)
 //   a task waits for ever for a lock, or does    the same; found by the fiber of the probation, which looks at the
 //   not come out of a system call                tasks inside the module
 //   it sleeps where that is forbidden            the same
 //   it warns all the time                        the stack is sound: the change is taken back, by a swap
+//
+// Without a copy the stack ends where it would go on in it (and `lkm-run up` starts it again); for a sleep the change is
+// taken back.
 #pragma once
 
 #include <chrono>
@@ -36,6 +37,7 @@ struct Change {
   std::filesystem::path before;
   std::vector<std::byte> bytes;
   unsigned generation = 0;
+  unsigned oopses = 0;  ///< of the stack, before
 
   [[nodiscard]] const char* verb() const {
     return kind == Kind::kLoad ? "load" : kind == Kind::kSwap ? "swap" : "unload";

@@ -77,8 +77,7 @@ struct Runtime::Callbacks {
   }
   [[noreturn]] static void halt(int panicked) noexcept {
     if (panicked != 0) g_runtime->die(g_runtime->cause_.empty() ? g_runtime->panic_ : g_runtime->cause_);
-    g_runtime->leave(panicked != 0);
-    __builtin_unreachable();
+    g_runtime->leave(false);
   }
 
   static std::uint64_t clock_ns() noexcept {
@@ -315,6 +314,9 @@ std::chrono::nanoseconds Runtime::since_death() const {
 void Runtime::die(const std::string& why) {
   if (died_ns_ == 0) died_ns_ = host_ns();
   if (snapshot_.there()) snapshot_.resume(why, since_snapshot_, died_ns_);
+  cause_ = why;
+  if (panic_.empty()) panic_ = "it could not go on";
+  leave(true);
 }
 
 void Runtime::note_cause(std::string why) {
@@ -443,6 +445,7 @@ void Runtime::leave(bool panicked) {
   sanitizer::leaving(carrier.bounds);
   Context unused;
   lkm_context_switch(&unused, &carrier.native);
+  __builtin_unreachable();
 }
 
 /// On the loop thread, with the token free: until there is an event or the clock event is due.

@@ -136,8 +136,9 @@ class Runtime {
   Snapshot& snapshot() { return snapshot_; }
   /// In a copy that goes on: since the other one died.
   [[nodiscard]] std::chrono::nanoseconds since_death() const;
-  /// The stack goes on in its snapshot; returns when there is none. From any context.
-  void die(const std::string& why);
+  /// The stack goes on in its snapshot; where there is none, it ends, and run() with ENOTRECOVERABLE. From any context
+  /// of the kernel.
+  [[noreturn]] void die(const std::string& why);
   /// Why the stack dies, should it do so now: better words than those of the panic that follows.
   void note_cause(std::string why);
   /// The text of a panic under way; empty if there is none.
@@ -175,7 +176,7 @@ class Runtime {
   bool try_take();
   void enter(Carrier& carrier);   ///< has the token: goes on in the parked fiber until it is given up
   void give_up();                 ///< on a fiber: parks it, and goes on in the carrier's thread
-  void leave(bool panicked);      ///< on a fiber: the stack is gone
+  [[noreturn]] void leave(bool panicked);      ///< on a fiber: the stack is gone
   void loop(Carrier& carrier);
   void wait();
 

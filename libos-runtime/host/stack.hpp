@@ -110,8 +110,8 @@ enum class StatePolicy {
 /// How a change of a module is watched. With `snapshot` a copy of the stack is taken before it, and if the stack dies,
 /// stalls, or has a task of the module that waits for ever, it goes on in that copy: nothing inside of it is lost then.
 /// A module that does no more than to warn all the time is taken back without that. Costs a fork(2) of the process.
-/// With `watch` alone there is no copy: a stall is a panic then, and so is an oops once the change is made. Neither is
-/// for embedded mode.
+/// With `watch` alone there is no copy: the stack ends then instead (ENOTRECOVERABLE), also of an oops once the change is
+/// made; for a sleep where that is forbidden the change is taken back. Neither is for embedded mode.
 struct Guard {
   bool snapshot = false;
   bool watch = false;

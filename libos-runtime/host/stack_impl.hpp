@@ -89,6 +89,7 @@ struct Stack::Impl final : LedgerHost {
   Fiber watcher;                             ///< of the change
   std::deque<StackTime> warnings;            ///< of the module, within the last second
   std::string storm;                         ///< what is said of too many; empty: there are not
+  unsigned oopses = 0;                       ///< since the boot
   std::string fault;                         ///< the last one, in words
   std::string failed_at;                     ///< the place of the last allocation that was made to fail
   std::vector<Incident> incidents;

@@ -25,7 +25,7 @@ using namespace std::chrono_literals;
 /// How the module is brought to meet its fault, once it is loaded.
 enum class By { kItself, kAWrite, kASocketCall, kUnload };
 /// What becomes of the stack.
-enum class Then { kGoesBack, kSwapsBack, kServesOn };
+enum class Then { kGoesBack, kSwapsBack, kServesOn, kEnds };
 
 struct Fault {
   const char* name;  ///< the module's parameter
@@ -170,6 +170,44 @@ TEST_P(AFaultOfANewBuild, IsContained) {
   });
 }
 
+/// With no copy to go on in: a stack that is not sound must end, so that it can be started again, and not go on with what
+/// a dead task has locked.
+class AFaultWithoutACopy : public AFaultOfANewBuild {};
+
+TEST_P(AFaultWithoutACopy, EndsTheStackUnlessThatIsSound) {
+  const Fault& fault = GetParam();
+  const auto good = plugin("matrix", 1);
+  const auto bad = plugin("matrix", 2);
+  const auto ended = try_run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(good));
+    const auto bystander = start_flow(stack, "cubic");
+    ASSERT_TRUE(bystander);
+    // From before the swap on, so that the new code may meet it as soon as it serves: before the swap has ended.
+    const auto stop = std::make_shared<bool>(false);
+    ASSERT_TRUE(stack.spawn("meets it", [&, stop] {
+      while (!*stop) {
+        meet(stack);
+        stack.sleep_for(1ms);
+      }
+    }));
+    const auto swapped = stack.swap(bad, {.watch = true, .parameters = fmt::format("fault=\"{}\"", fault.name)});
+    ASSERT_TRUE(swapped) << swapped.error().message();
+    const auto deadline = stack.now() + kPatience;
+    while (stack.incidents().empty() && stack.now() < deadline) stack.sleep_for(10ms);
+    *stop = true;
+    if (fault.then != Then::kSwapsBack) FAIL() << "the stack goes on as if nothing had been";
+    ASSERT_EQ(stack.incidents().size(), 1u);
+    for (const char* part : fault.told) EXPECT_NE(stack.incidents().front().what.find(part), std::string::npos);
+    EXPECT_NE(stack.incidents().front().done.find("swapped back"), std::string::npos) << stack.incidents().front().done;
+    expect_intact(stack, *bystander, "cubic");
+  });
+  if (fault.then == Then::kSwapsBack) {
+    EXPECT_TRUE(ended) << ended.error().message();
+  } else {
+    expect_refused(ended, ENOTRECOVERABLE, {fault.told.begin(), fault.told.end()});
+  }
+}
+
 std::string test_name(const ::testing::TestParamInfo<Fault>& info) {
   std::string name;
   bool upper = true;
@@ -217,6 +255,20 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{.name = "double unregister", .by = By::kAWrite,
               .told = {"a list entry that was deleted before", "unregister_twice"}},
         Fault{.name = "failing init", .then = Then::kServesOn, .told = {"the new init failed", "generation 1 serves on"}}),
+    test_name);
+
+INSTANTIATE_TEST_SUITE_P(
+    Matrix, AFaultWithoutACopy,
+    ::testing::Values(
+        Fault{.name = "null in a socket call", .by = By::kASocketCall, .then = Then::kEnds,
+              .told = {"bad memory access at address 0x0 in dereference", "in task", "victim"}},
+        Fault{.name = "loop", .by = By::kAWrite, .then = Then::kEnds, .told = {"endless loop in loop", "in task"}},
+        Fault{.name = "polite loop", .by = By::kAWrite, .then = Then::kEnds,
+              .told = {"does not come out of a system call", "loop_politely"}},
+        Fault{.name = "deadlock", .by = By::kAWrite, .then = Then::kEnds,
+              .told = {"waits for ever for a lock in lock_twice", "victim"}},
+        Fault{.name = "sleep with a spinlock", .by = By::kAWrite, .then = Then::kSwapsBack,
+              .told = {"slept where that is forbidden in sleep_with_spinlock"}}),
     test_name);
 
 }  // namespace
