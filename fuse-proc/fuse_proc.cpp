@@ -139,7 +139,7 @@ Result<std::unique_ptr<FuseProc>> FuseProc::mount(Stack& stack, const std::files
 
 FuseProc::FuseProc(std::shared_ptr<Session> session) : session_(std::move(session)) {}
 
-void FuseProc::lead_net(std::function<std::string(pid_t)> net_of) { session_->server->lead_net(std::move(net_of)); }
+void FuseProc::follow_netns(std::function<std::string(pid_t)> task_of) { session_->server->follow_netns(std::move(task_of)); }
 
 FuseProc::~FuseProc() {
   fuse_session* const session = session_->server->session();

@@ -41,9 +41,10 @@ class FuseProc {
                                                  const std::filesystem::path& mountpoint,
                                                  Mounter& mounter = Mounter::here());
 
-  /// Where /proc/net leads for a thread of the host that asks: an absolute path, or "" for the task's that serves the
-  /// mount. `net_of` is called on a fiber, and must not wait for the mount.
-  void lead_net(std::function<std::string(pid_t)> net_of);
+  /// In whose netns a thread of the host looks: /proc/net, /proc/sys/net, /sys/class/net and /sys/devices/virtual/net are
+  /// those of a task of the stack, named as below its /proc ("12/task/12"), that has a sysfs of its netns on /sys; "" for
+  /// the netns of the task that mounted. `task_of` is called on a fiber, and must not wait for the mount.
+  void follow_netns(std::function<std::string(pid_t)> task_of);
 
   /// Unmounts: requests under way end with EINTR or ENOTCONN. Only on a fiber of the stack.
   ~FuseProc();

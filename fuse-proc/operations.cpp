@@ -71,9 +71,7 @@ void on_setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int wh
 
 void on_readlink(fuse_req_t request, fuse_ino_t node) {
   start(request, Interruptible::kNo,
-        [=, caller = fuse_req_ctx(request)->pid](Server& server, Request& answer) {
-          server.read_link(answer, node, caller);
-        });
+        [=](Server& server, Request& answer) { server.read_link(answer, node); });
 }
 
 void on_access(fuse_req_t request, fuse_ino_t node, int mask) {

@@ -11,6 +11,7 @@
 
 #include "fuse-proc/handle.hpp"
 #include "fuse-proc/libfuse.hpp"
+#include "fuse-proc/visit.hpp"
 #include "fuse-proc/worker_pool.hpp"
 
 namespace lkm::fuse {
@@ -49,6 +50,9 @@ class Request final : public Job {
 
   /// Names the file in which the work goes on, so that an oops there marks it broken.
   void works_in(std::shared_ptr<Handle> file) { file_ = std::move(file); }
+  /// Where the work is done, while it is; nullptr: in the mount's own netns.
+  void visits(Visit* visit) { visit_ = visit; }
+  [[nodiscard]] Visit* visit() const { return visit_; }
   /// Memory for `size` bytes that lives as long as the request.
   char* buffer(std::size_t size);
 
@@ -61,6 +65,7 @@ class Request final : public Job {
   fuse_req_t request_;
   Work work_;
   std::shared_ptr<Handle> file_;
+  Visit* visit_ = nullptr;
   std::unique_ptr<char[]> buffer_;
 };
 

@@ -45,15 +45,35 @@ Server::~Server() {
 }
 
 void Server::start(fuse_req_t request, Request::Work work, Interruptible interruptible) {
+  // 0: in another pid namespace, or nobody
+  const pid_t caller = task_of_ ? fuse_req_ctx(request)->pid : 0;
+  if (const std::string task = caller > 0 ? task_of_(caller) : ""; !task.empty()) {
+    work = [this, task, work = std::move(work)](Request& answer) {
+      Visit visit(stack_, task);
+      if (const long error = visit.error(); error < 0) return (void)answer.error(error);
+      answer.visits(&visit);
+      work(answer);
+      answer.visits(nullptr);
+    };
+  }
   workers_->start(
       std::make_shared<Request>(shared_from_this(), request, std::move(work), interruptible));
 }
 
 // -- names ---------------------------------------------------------------------------------------
 
-Server::Place Server::place(const NodeTable::Node& node) {
+/// sysfs shows the devices of the netns in which it was mounted. (sysctls are those of who asks.)
+int Server::directory_of(const Request& request, const NodeTable::Node& node) {
+  if (request.visit() == nullptr || node.name != "net") return node.directory;
+  std::string path;
+  for (const NodeTable::Node* at = &node; at->parent != nullptr; at = at->parent) path = "/" + at->name + path;
+  const bool of_devices = path == "/sys/class/net" || path == "/sys/devices/virtual/net";
+  return of_devices ? request.visit()->directory(path) : node.directory;
+}
+
+Server::Place Server::place(const Request& request, const NodeTable::Node& node) {
   if (node.directory >= 0) return {node.directory, "."};
-  return {node.parent->directory, node.name};
+  return {directory_of(request, *node.parent), node.name};
 }
 
 struct stat Server::shown(struct stat st) {
@@ -66,11 +86,11 @@ long Server::stat_at(const Place& place, struct stat& st) {
                         AT_SYMLINK_NOFOLLOW);
 }
 
-long Server::resolve(NodeTable::Id parent, const std::string& name, fuse_entry_param& entry) {
+long Server::resolve(const Request& request, NodeTable::Id parent, const std::string& name, fuse_entry_param& entry) {
   const NodeTable::Node* above = nodes_.find(parent);
   if (above == nullptr || above->directory < 0) return -ESTALE;
   if (parent == NodeTable::kRoot && !shown_at_top(name)) return -ENOENT;
-  const int base = above->directory;
+  const int base = directory_of(request, *above);
   struct stat st;
   if (const long error = stat_at({base, name}, st); error < 0) return error;
   int directory = -1;
@@ -94,7 +114,7 @@ long Server::resolve(NodeTable::Id parent, const std::string& name, fuse_entry_p
 
 void Server::answer_entry(Request& request, NodeTable::Id parent, const std::string& name) {
   fuse_entry_param entry = {};
-  if (const long error = resolve(parent, name, entry); error < 0) {
+  if (const long error = resolve(request, parent, name, entry); error < 0) {
     request.error(error);
   } else if (!request.entry(entry)) {
     forget(entry.ino, 1);
@@ -105,7 +125,7 @@ void Server::forget(NodeTable::Id id, std::uint64_t lookups) {
   for (const int directory : nodes_.forget(id, lookups)) stack_.syscall(SYS_close, directory);
 }
 
-void Server::read_link(Request& request, NodeTable::Id id, pid_t caller) {
+void Server::read_link(Request& request, NodeTable::Id id) {
   const NodeTable::Node* node = nodes_.find(id);
   if (node == nullptr) return (void)request.error(-ESTALE);
   // The kernel would name the worker that asks; the host comes back for that directory later, when
@@ -113,14 +133,10 @@ void Server::read_link(Request& request, NodeTable::Id id, pid_t caller) {
   if (node->depth == 2 && node->parent->name == "proc") {
     if (node->name == "self") return (void)request.link(self_);
     if (node->name == "thread-self") return (void)request.link(thread_self_);
-    if (node->name == "net" && net_of_) {
-      if (const std::string net = net_of_(caller); !net.empty()) return (void)request.link(net);
-      node = nodes_.find(id);
-      if (node == nullptr) return (void)request.error(-ESTALE);
-    }
+    if (node->name == "net" && request.visit() != nullptr) return (void)request.link(request.visit()->task() + "/net");
   }
   const unsigned depth = node->depth - 1;
-  const Place at = place(*node);
+  const Place at = place(request, *node);
   char* const target = request.buffer(PATH_MAX);
   const long length =
       stack_.syscall(SYS_readlinkat, at.directory, at.name.c_str(), target, PATH_MAX - 1);
@@ -137,16 +153,16 @@ void Server::answer_attributes(Request& request, NodeTable::Id id, const Handle*
   struct stat st;
   const long error = handle != nullptr && handle->fd >= 0
                          ? stack_.syscall(SYS_fstat, handle->fd, &st)
-                         : stat_at(place(*node), st);
+                         : stat_at(place(request, *node), st);
   if (error < 0) return (void)request.error(error);
   // Another kind of object has the name now. ESTALE makes the host look the name up again.
   if ((st.st_mode & S_IFMT) != type) return (void)request.error(-ESTALE);
   request.attributes(shown(st));
 }
 
-long Server::change_attributes(const NodeTable::Node& node, const Handle* handle,
+long Server::change_attributes(const Request& request, const NodeTable::Node& node, const Handle* handle,
                                const struct stat& wanted, int which) {
-  const Place at = place(node);
+  const Place at = place(request, node);
   const char* const name = at.name.c_str();
   if (which & FUSE_SET_ATTR_MODE) {
     // chmod(2) follows a link, and here it would follow it in the stack.
@@ -188,7 +204,7 @@ void Server::set_attributes(Request& request, NodeTable::Id id, const Handle* ha
                             const struct stat& wanted, int which) {
   const NodeTable::Node* node = nodes_.find(id);
   if (node == nullptr) return (void)request.error(-ESTALE);
-  const long error = change_attributes(*node, handle, wanted, which);
+  const long error = change_attributes(request, *node, handle, wanted, which);
   if (error < 0) return (void)request.error(error);
   answer_attributes(request, id, handle);
 }
@@ -196,7 +212,7 @@ void Server::set_attributes(Request& request, NodeTable::Id id, const Handle* ha
 void Server::check_access(Request& request, NodeTable::Id id, int mask) {
   const NodeTable::Node* node = nodes_.find(id);
   if (node == nullptr) return (void)request.error(-ESTALE);
-  const Place at = place(*node);
+  const Place at = place(request, *node);
   request.error(
       stack_.syscall(SYS_faccessat2, at.directory, at.name.c_str(), mask, AT_SYMLINK_NOFOLLOW));
 }
@@ -269,7 +285,7 @@ void Server::drop(std::uint64_t number) {
 void Server::open(Request& request, NodeTable::Id id, fuse_file_info info) {
   const NodeTable::Node* node = nodes_.find(id);
   if (node == nullptr) return (void)request.error(-ESTALE);
-  const Place at = place(*node);
+  const Place at = place(request, *node);
   const long fd =
       stack_.syscall(SYS_openat, at.directory, at.name.c_str(), info.flags | O_NOFOLLOW);
   if (fd < 0) return (void)request.error(fd);
@@ -287,7 +303,7 @@ void Server::create(Request& request, NodeTable::Id parent, const std::string& n
   if (fd < 0) return (void)request.error(fd);
   keep_file(static_cast<int>(fd), info);
   fuse_entry_param entry = {};
-  if (const long error = resolve(parent, name, entry); error < 0) {
+  if (const long error = resolve(request, parent, name, entry); error < 0) {
     drop(info.fh);
     request.error(error);
   } else if (!request.created(entry, info)) {
@@ -367,7 +383,7 @@ void Server::open_directory(Request& request, NodeTable::Id id, fuse_file_info i
       directory.entries.push_back({name, kUnknownInode, DT_DIR, ++next});
     }
   } else {
-    const long fd = stack_.syscall(SYS_openat, node->directory, ".", O_RDONLY | O_DIRECTORY);
+    const long fd = stack_.syscall(SYS_openat, directory_of(request, *node), ".", O_RDONLY | O_DIRECTORY);
     if (fd < 0) return (void)request.error(fd);
     directory.fd = static_cast<int>(fd);
   }

@@ -39,7 +39,8 @@ class Server : public std::enable_shared_from_this<Server> {
   void adopt(fuse_session* session) { session_ = session; }
   [[nodiscard]] fuse_session* session() const { return session_; }
 
-  void lead_net(std::function<std::string(pid_t)> net_of) { net_of_ = std::move(net_of); }
+  /// See FuseProc.
+  void follow_netns(std::function<std::string(pid_t)> task_of) { task_of_ = std::move(task_of); }
 
   void stop() { workers_->stop(); }
   [[nodiscard]] bool drained() const { return workers_->empty(); }
@@ -57,8 +58,7 @@ class Server : public std::enable_shared_from_this<Server> {
   }
   void set_attributes(Request& request, NodeTable::Id id, const Handle* handle,
                       const struct stat& wanted, int which);
-  /// `caller` is the thread of the host that asks; 0 when it is in another pid namespace.
-  void read_link(Request& request, NodeTable::Id id, pid_t caller);
+  void read_link(Request& request, NodeTable::Id id);
   void check_access(Request& request, NodeTable::Id id, int mask);
   void make_directory(Request& request, NodeTable::Id parent, const std::string& name, mode_t mode);
   void remove(Request& request, NodeTable::Id parent, const std::string& name, int flags);
@@ -83,15 +83,17 @@ class Server : public std::enable_shared_from_this<Server> {
     std::string name;
   };
 
-  static Place place(const NodeTable::Node& node);
+  static Place place(const Request& request, const NodeTable::Node& node);
+  /// The descriptor of a directory, as the caller's netns has it.
+  static int directory_of(const Request& request, const NodeTable::Node& node);
   long stat_at(const Place& place, struct stat& st);
   /// `st` with the inode number that the host sees.
   struct stat shown(struct stat st);
   /// Looks the name up and counts that; 0 or -errno.
-  long resolve(NodeTable::Id parent, const std::string& name, fuse_entry_param& entry);
+  long resolve(const Request& request, NodeTable::Id parent, const std::string& name, fuse_entry_param& entry);
   void answer_entry(Request& request, NodeTable::Id parent, const std::string& name);
   void answer_attributes(Request& request, NodeTable::Id id, const Handle* handle);
-  long change_attributes(const NodeTable::Node& node, const Handle* handle,
+  long change_attributes(const Request& request, const NodeTable::Node& node, const Handle* handle,
                          const struct stat& wanted, int which);
 
   std::uint64_t keep(Handle handle);
@@ -105,7 +107,7 @@ class Server : public std::enable_shared_from_this<Server> {
   Stack& stack_;
   std::string self_;
   std::string thread_self_;
-  std::function<std::string(pid_t)> net_of_;
+  std::function<std::string(pid_t)> task_of_;
   fuse_session* session_ = nullptr;
   std::shared_ptr<WorkerPool> workers_;
   NodeTable nodes_;

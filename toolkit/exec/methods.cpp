@@ -17,14 +17,13 @@ using control::Json;
 void add_methods(control::Server& server, Stack& stack, const ViewsOptions& views, const Limits& most) {
   // The fibers of programs come with the first one.
   auto programs = std::make_shared<std::unique_ptr<Programs>>();
-  // For a thread that has entered another netns, /proc/net is that one's.
-  const auto net_of = [known = std::weak_ptr(programs)](pid_t tid) -> std::string {
+  // For a thread that has entered another netns.
+  const auto task_of = [known = std::weak_ptr(programs)](pid_t tid) -> std::string {
     const auto all = known.lock();
-    const auto view = all && *all ? (*all)->view_of_thread(tid) : std::filesystem::path();
-    return view.empty() ? "" : (view / "proc/self/net").string();
+    return all && *all ? (*all)->seat_of_thread(tid) : "";
   };
-  if (views.mount != nullptr) views.mount->lead_net(net_of);
-  auto shown = std::make_shared<Views>(stack, views.mounter, views.folder, views.first, net_of);
+  if (views.mount != nullptr) views.mount->follow_netns(task_of);
+  auto shown = std::make_shared<Views>(stack, views.mounter, views.folder, views.first, task_of);
   const auto netns_folder = views.folder.parent_path() / "netns";
   server.add("exec.attach", [programs, shown, most, netns_folder, &stack](Call& call) -> Result<Json> {
     LKM_TRY(const auto listener, control::integer_param(call.params(), "listener", -1));
@@ -46,10 +45,7 @@ void add_methods(control::Server& server, Stack& stack, const ViewsOptions& view
     }
     if (!*programs) {
       LKM_TRY(*programs, Programs::start(stack, netns_folder));
-      (*programs)->show_views([shown](const std::string& name) {
-        const auto view = shown->of(name);
-        return view ? *view : std::filesystem::path();  // a program can do without
-      });
+      (*programs)->has_views(!shown->first().empty());
     }
     (*programs)->name_netns();
     LKM_CHECK((*programs)->attach(std::move(copy), netns, limits));

@@ -42,7 +42,7 @@ Thread::Outcome Thread::enter_netns() {
   if (!number) return -number.error().errno_value();
   auto netns = std::make_shared<StackFd>(programs_.stack(), *number);
   if (const long error = netns->call(SYS_setns, CLONE_NEWNET); error < 0) return error;
-  programs_.enters(*process_, std::move(netns), *name);
+  programs_.enters(*process_, std::move(netns));
   return 0;
 }
 
@@ -53,7 +53,7 @@ Thread::Outcome Thread::make_netns() {
   if (const long error = stack.syscall(SYS_unshare, CLONE_NEWNET); error < 0) return error;
   const long fd = stack.syscall(SYS_open, "/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC, 0);
   if (fd < 0) return fd;
-  programs_.enters(*process_, std::make_shared<StackFd>(stack, int(fd)), "");
+  programs_.enters(*process_, std::make_shared<StackFd>(stack, int(fd)));
   return arg(0) == CLONE_NEWNET ? Outcome(0) : pass();
 }
 
@@ -71,8 +71,13 @@ std::string Thread::read_path(unsigned long at) {
   return path;
 }
 
+/// `ip netns exec` mounts a sysfs of its netns on /sys, in place of the one there. The stack's shows what is of the netns of
+/// who looks already, in the host's, which stays.
+bool Thread::is_about_sys(unsigned long target) { return process_->seat && target != 0 && read_path(target) == "/sys"; }
+
 /// `ip netns add` and `attach` mount the namespace that they are in on a file: that is what names it.
 Thread::Outcome Thread::mount() {
+  if (arg(2) != 0 && is_about_sys(arg(1)) && read_path(arg(2)) == "sysfs") return 0;
   if (arg(0) == 0 || arg(1) == 0 || (arg(3) & MS_BIND) == 0) return pass();
   const std::string what = read_path(arg(0));
   if (what != "/proc/self/ns/net" && what != "/proc/thread-self/ns/net" && what != fmt::format("/proc/{}/ns/net", pid())) return pass();
@@ -85,6 +90,7 @@ Thread::Outcome Thread::mount() {
 /// `ip netns delete`: the file itself is removed by the program.
 Thread::Outcome Thread::unmount() {
   if (arg(0) == 0) return pass();
+  if (arg(1) == MNT_DETACH && is_about_sys(arg(0))) return 0;
   const auto name = programs_.name_in_netns_folder(read_path(arg(0)));
   const auto names = programs_.stack().netns_list();
   if (!name || std::ranges::find(names, *name) == names.end()) return pass();

@@ -6,13 +6,13 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "toolkit/base/result.hpp"
 #include "toolkit/base/unique_fd.hpp"
+#include "toolkit/exec/net_seat.hpp"
 #include "toolkit/net/stack_fd.hpp"
 
 namespace lkm::exec {
@@ -41,11 +41,11 @@ class Process {
 
   /// That it has entered, or one of those that it descends from; nullptr: the one in which it was started.
   std::shared_ptr<StackFd> netns;
-  /// The folder with proc and sys as that netns has them (views.hpp); empty: as where it was started.
-  std::filesystem::path view;
+  /// Who looks at /proc and /sys for it there; nullptr: who does for where it was started, or nobody.
+  std::shared_ptr<NetSeat> seat;
   /// Both as they were when it was first seen.
   std::shared_ptr<StackFd> first_netns;
-  std::filesystem::path first_view;
+  std::shared_ptr<NetSeat> first_seat;
 
   /// An unused number for a socket whose reads and writes are to be caught (filter.hpp), from
   /// `from` on; -EMFILE when there is none.

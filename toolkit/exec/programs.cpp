@@ -232,7 +232,7 @@ void Programs::inherit_netns(Process& process) {
   const Process* const parent = forebear(process.pid());
   if (parent == nullptr) return;
   process.netns = process.first_netns = parent->netns;
-  process.view = process.first_view = parent->view;
+  process.seat = process.first_seat = parent->seat;
 }
 
 const Process* Programs::forebear(pid_t pid) const {
@@ -244,23 +244,26 @@ const Process* Programs::forebear(pid_t pid) const {
   return nullptr;
 }
 
-void Programs::enters(Process& process, std::shared_ptr<StackFd> netns, const std::string& name) {
+void Programs::enters(Process& process, std::shared_ptr<StackFd> netns) {
+  process.seat.reset();
+  if (has_views_) {
+    if (auto seat = NetSeat::take(stack_, *netns)) process.seat = std::move(*seat);  // it can do without
+  }
   process.netns = std::move(netns);
-  process.view = view_of_ && !name.empty() ? view_of_(name) : std::filesystem::path();
   entered_ = true;
 }
 
 void Programs::returns(Process& process) {
   process.netns = process.first_netns;
-  process.view = process.first_view;
+  process.seat = process.first_seat;
 }
 
-std::filesystem::path Programs::view_of_thread(pid_t tid) const {
+std::string Programs::seat_of_thread(pid_t tid) const {
   if (!entered_ || tid <= 0) return {};
   const pid_t pid = process_of(tid);
   const auto known = processes_.find(pid);
   const Process* const process = known != processes_.end() && known->second ? known->second.get() : forebear(pid);
-  return process != nullptr ? process->view : std::filesystem::path();
+  return process != nullptr && process->seat ? process->seat->task() : "";
 }
 
 std::optional<std::string> Programs::name_in_netns_folder(const std::filesystem::path& path) const {

@@ -89,13 +89,14 @@ class Programs {
   void name_netns() const;
   /// The name in netns_folder() that a path of a program means, if it means one there.
   [[nodiscard]] std::optional<std::string> name_in_netns_folder(const std::filesystem::path& path) const;
-  /// How the folder with the view of a netns is had; it may be empty.
-  void show_views(std::function<std::filesystem::path(const std::string& netns)> view_of) { view_of_ = std::move(view_of); }
-  /// A process is in another netns from now on; `name` is "" for one without, and `view` of that is the first one's.
-  void enters(Process& process, std::shared_ptr<StackFd> netns, const std::string& name);
+  /// Whether programs see /proc and /sys of their netns (views.hpp).
+  void has_views(bool has) { has_views_ = has; }
+  /// A process is in another netns from now on.
+  void enters(Process& process, std::shared_ptr<StackFd> netns);
   void returns(Process& process);
-  /// The view that a thread of the host should see; empty: that of where its program was started, if it is one.
-  [[nodiscard]] std::filesystem::path view_of_thread(pid_t tid) const;
+  /// The task (NetSeat) that sees what a thread of the host should see; "": who sees it where its program was started, if
+  /// it is one.
+  [[nodiscard]] std::string seat_of_thread(pid_t tid) const;
   /// A socket has a ring now, or none any more: that is filled while there is one.
   void ring_made(const std::shared_ptr<Socket>& socket);
   /// Whether the buffers of a program's sockets may take more. `who` is the
@@ -169,7 +170,7 @@ class Programs {
   SharedArray<std::uint32_t> tally_;  // calls of each socket, also of those made after a snapshot
   MemoryWatch memory_;
   std::size_t next_tally_ = 0;
-  std::function<std::filesystem::path(const std::string& netns)> view_of_;
+  bool has_views_ = false;
   bool entered_ = false;  ///< by any process, another netns than where it was started
   bool resumed_ = false;
   std::vector<std::shared_ptr<Session>> sessions_;

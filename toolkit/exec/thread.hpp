@@ -79,6 +79,7 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   Outcome mount();
   Outcome unmount();
   std::string read_path(unsigned long at);
+  bool is_about_sys(unsigned long target);
   [[nodiscard]] const StackFd& netns() const { return process_->netns ? *process_->netns : session_->netns; }
   std::optional<Outcome> on_packet_option(Target& target);
   void give_back_numbers();

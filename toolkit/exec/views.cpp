@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "toolkit/exec/views.hpp"
 
-#include <linux/sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <optional>
 
+#include "toolkit/exec/net_seat.hpp"
 #include "toolkit/net/stack_fd.hpp"
 
 namespace lkm::exec {
@@ -23,15 +23,12 @@ Result<std::filesystem::path> Views::of(const std::string& netns) {
   if (view.mount && view.netns == status.st_ino) return place;
   view.mount.reset();
   view.netns = status.st_ino;
-  // The server's fibers get their namespaces from the one that starts it. sysfs shows the devices of the netns in
-  // which it was mounted, so a new one goes over /sys, in a mount namespace of the fiber's own.
+  // The server's fibers get their namespaces from the one that starts it.
   std::optional<Result<std::unique_ptr<FuseProc>>> mounted;
   LKM_TRY(Fiber fiber, stack_.spawn("exec-view", [&] {
     const auto mount = [&]() -> Result<std::unique_ptr<FuseProc>> {
       LKM_CHECK(stack_.netns_enter(netns));
-      long error = stack_.syscall(SYS_unshare, CLONE_NEWNS);
-      if (error == 0) error = stack_.syscall(SYS_mount, "sysfs", "/sys", "sysfs", 0, nullptr);
-      if (error < 0) return fail(int(-error), "mount /sys of netns '{}'", netns);
+      LKM_CHECK(show_sys_of_netns(stack_));
       return FuseProc::mount(stack_, place, mounter_);
     };
     mounted = mount();
@@ -39,7 +36,7 @@ Result<std::filesystem::path> Views::of(const std::string& netns) {
   fiber.join();
   if (!mounted) return fail(EIO, "mount the view of netns '{}': the kernel died", netns);
   LKM_TRY(view.mount, std::move(*mounted));
-  view.mount->lead_net(net_of_);
+  view.mount->follow_netns(task_of_);
   return place;
 }
 

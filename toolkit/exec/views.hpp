@@ -20,15 +20,16 @@ namespace lkm::exec {
 class Views {
  public:
   /// Mounts go below `folder`. `first` is where the first netns is shown already; empty: none is to be mounted.
-  /// `net_of` is for FuseProc::lead_net().
+  /// `task_of` is for FuseProc::follow_netns().
   Views(Stack& stack, Mounter& mounter, std::filesystem::path folder, std::filesystem::path first,
-        std::function<std::string(pid_t)> net_of)
+        std::function<std::string(pid_t)> task_of)
       : stack_(stack),
         mounter_(mounter),
         folder_(std::move(folder)),
         first_(std::move(first)),
-        net_of_(std::move(net_of)) {}
+        task_of_(std::move(task_of)) {}
 
+  [[nodiscard]] const std::filesystem::path& first() const { return first_; }
   /// The folder with `proc` and `sys` of a netns; empty when none is to be mounted. Errors: as of FuseProc::mount().
   Result<std::filesystem::path> of(const std::string& netns);
 
@@ -41,7 +42,7 @@ class Views {
   Stack& stack_;
   Mounter& mounter_;
   std::filesystem::path folder_, first_;
-  std::function<std::string(pid_t)> net_of_;
+  std::function<std::string(pid_t)> task_of_;
   std::map<std::string, View> views_;
 };
 
