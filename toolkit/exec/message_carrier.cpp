@@ -95,6 +95,7 @@ void MessageCarrier::copy_next() {
     }
     copy_ = Copy::kOfFirst;
     copied_ = std::size_t(got);
+    ++copies_;
     return;
   }
 }

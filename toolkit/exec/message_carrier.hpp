@@ -43,6 +43,8 @@ class MessageCarrier {
   void carry_out(bool may_send);
   /// Bytes that were sent since this was last called.
   std::size_t take_sent() { return std::exchange(sent_, 0); }
+  /// Copies that were put into the pair since this was last called.
+  unsigned take_copies() { return std::exchange(copies_, 0); }
   /// Before a caught call takes messages: the socket has what the program has not read, and the
   /// pair nothing. On a fiber.
   void take_back(int program_end);
@@ -74,6 +76,7 @@ class MessageCarrier {
   bool may_end_ = false;      ///< the socket may have another end, which closes
   Copy copy_ = Copy::kNone;
   std::size_t copied_ = 0;  ///< bytes
+  unsigned copies_ = 0;
   std::size_t sent_ = 0;
   int error_ = 0;
   bool ended_ = false;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/sock_diag.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -93,6 +94,10 @@ Result<std::unique_ptr<Programs>> Programs::start(Stack& stack, std::filesystem:
 
 Programs::~Programs() {
   stopping_ = true;
+  // As of a machine that is shut down: a server without a network would ask for it over and over.
+  for (const auto& [pid, process] : processes_) {
+    if (process) ::syscall(SYS_pidfd_send_signal, process->fd(), SIGTERM, nullptr, 0);
+  }
   stack_.at_resume({});
   stack_.unwatch_fd(ends_.get());
   for (const auto& session : sessions_) stack_.unwatch_fd(session->notifications.fd());
@@ -392,11 +397,14 @@ void Programs::send_messages(Socket& socket) {
   const bool may_request = !socket.netlink || memory_.has_for_network(0, StreamBuffers::kSize);
   socket.carrier->carry_out(may_request && may_fill(account, 0));
   filled(account, socket.carrier->take_sent());
+  if (socket.carrier->take_copies() > 0) count(socket);
 }
 
 /// Who waits inside a call for messages takes them first.
 void Programs::show_message(Socket& socket) {
-  if (socket.receiving == 0 && !socket.ring) socket.carrier->carry_in();
+  if (socket.receiving != 0 || socket.ring) return;
+  socket.carrier->carry_in();
+  if (socket.carrier->take_copies() > 0) count(socket);
 }
 
 void Programs::begin_to_carry(Socket& socket) {
@@ -506,7 +514,7 @@ void Programs::go_on_from_snapshot() {
     }
     if (socket->use == Use::kBroken) continue;
     if (socket->carrier) {
-      socket->carrier->look_again();
+      if (used) socket->carrier->look_again();
       happened_on_host(*socket, socket->placeholder.events());
       continue;
     }

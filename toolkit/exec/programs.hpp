@@ -151,7 +151,7 @@ class Programs {
   void happened_in_stack(Socket& socket, unsigned events);
   void happened_on_host(Socket& socket, unsigned events);
   void settle(Socket& socket);
-  static void show_message(Socket& socket);
+  void show_message(Socket& socket);
   void abort_connection(Socket& socket);
   void break_connection(Socket& socket);
   void forget_broken();

@@ -83,7 +83,7 @@ const Verb kDown = {
     .summary = "end a stack, and clean what a dead one left",
     .operands = "",
     .description =
-        "Ends the stack with all its connections, unmounts its /proc and /sys and removes its state "
+        "Ends the stack with all its connections and its programs (SIGTERM), unmounts its /proc and /sys and removes its state "
         "folder. A stack that does not end by itself within five seconds is killed. Of a stack that "
         "was killed before, it unmounts and removes what is left.",
     .options = {{.name = "all", .letter = 'a', .help = "all stacks of this user"}},
