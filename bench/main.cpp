@@ -24,8 +24,8 @@ constexpr const char* kHelp =
     "  --image DIR    the library kernel, as Kbuild/kernel prints it\n"
     "  --source DIR   top of the source tree\n"
     "  --part NAME    only this one: boot, idle, fibers, threads, modules, swaps, reshape,\n"
-    "                 snapshot, growth, ledger, rebuild, programs, embedded, lab-10, lab-100, lab-1000, lab-flows,\n"
-    "                 lab-growth, lab-save\n"
+    "                 snapshot, growth, ledger, rebuild, programs, embedded, wires, lab-10, lab-100, lab-1000,\n"
+    "                 lab-flows, lab-growth, lab-save\n"
     "  --rounds N     of each measurement; the median counts (default 7)\n"
     "  --cpu N        bind to this CPU (default: the first allowed one)\n"
     "  --json         one object a line\n"
@@ -45,7 +45,7 @@ constexpr Part kParts[] = {{"boot", boot_part, true},          {"idle", idle_par
                              {"growth", growth_part, false},
                            {"ledger", ledger_part, false},     {"rebuild", rebuild_part, false},
                            {"programs", programs_part, false}, {"embedded", embedded_part, false},
-                           {"lab-10", lab_10_part, true},
+                           {"wires", wires_part, false},       {"lab-10", lab_10_part, true},
                            {"lab-100", lab_100_part, true},    {"lab-1000", lab_1000_part, true},
                            {"lab-flows", lab_flows_part, true}, {"lab-growth", lab_growth_part, false},
                            {"lab-save", lab_save_part, false}};

@@ -42,6 +42,7 @@ Result<Rows> lab_save_part(const Options& options);    ///< from a saved source 
 
 Result<Rows> programs_part(const Options& options);  ///< lkm-run exec, against the same programs on the host
 Result<Rows> embedded_part(const Options& options);  ///< exec --embed
+Result<Rows> wires_part(const Options& options);     ///< frames through the memory of a memif, against a socket
 int ping_pong_of_threads();                         ///< a program that this part runs: microseconds
 int bulk_of_threads();                              ///< another: Gbit/s
 int ping_pong();                                    ///< a program that this part runs

@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 14
+#define LIBOS_ABI_VERSION 15
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -430,12 +430,16 @@ struct libos_entry {
 	int (*netdev_add)(void *dev, const char *name, const uint8_t mac[6], unsigned int mtu,
 			  unsigned int vnet_hdr, struct libos_netdev **out);
 	void (*netdev_del)(struct libos_netdev *dev);
-	/* [irq] A frame arrived. 0 or -ENOMEM. */
+	/* [irq] A frame arrived, in `n` pieces of `len` bytes in all, each of which is read once. 0 or -ENOMEM. */
 	int (*netdev_rx)(struct libos_netdev *dev, const struct libos_frame_meta *meta,
-			 const void *frame, size_t len);
+			 const struct libos_iov *frame, unsigned int n, size_t len);
 	void (*netdev_carrier)(struct libos_netdev *dev, int on);
 	/* [irq] The wire takes frames again after -EAGAIN. */
 	void (*netdev_room)(struct libos_netdev *dev);
+	/* [irq] The wire has another end: whether it carries offload metadata, as netdev_add() has it. */
+	void (*netdev_vnet_hdr)(struct libos_netdev *dev, int on);
+	/* [irq] A line of the kernel's log that begins with the device's name. At most so many a second. */
+	void (*netdev_log)(struct libos_netdev *dev, const char *text);
 };
 
 /* The library exports its table under this name; the host looks it up. */

@@ -16,17 +16,24 @@ namespace lkm {
 struct Device {
   /// Kernel to wire; interrupt context.
   int xmit(const libos_frame_meta* meta, const libos_iov* iov, unsigned n);
-  /// The wire's descriptor is readable; interrupt context.
+  /// A descriptor of the wire's is readable; interrupt context.
   void ready();
   /// Wire to kernel; interrupt context. False when the wire broke.
   bool receive();
+  /// All descriptors of the wire, or none any more.
   Result<void> watch();
+  void unwatch();
+  /// The wire has another end, or none: the kernel is told.
+  void plugged();
 
   Runtime& runtime;
   std::string name;
   std::unique_ptr<Wire> wire;
   libos_netdev* netdev;
   std::vector<std::byte> buffer;  ///< of one frame
+  Wire::Taker taker = {};         ///< to the kernel
+  std::vector<int> watched = {};
+  bool full = false;              ///< the kernel's queue stands until the wire says that it has room
   bool broken = false;            ///< for good
 };
 

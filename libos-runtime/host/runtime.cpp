@@ -299,6 +299,7 @@ Result<Snapshot::Side> Runtime::take_snapshot() {
     tick_made_ = tick_on_ = false;
     if (!clock_.is_virtual()) arm_tick(true);
     LKM_CHECK(events_.renew());
+    if (resume_devices) resume_devices();
     if (options_.on_resume) options_.on_resume(snapshot_.why());
     if (at_resume) at_resume();
   } else if (clock_.is_virtual()) {

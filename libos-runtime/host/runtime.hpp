@@ -123,6 +123,8 @@ class Runtime {
   std::function<void(const libos_trace& trace)> on_back_trace;
   /// In a copy that goes on. Set by Stack.
   std::function<void()> at_resume;
+  /// The same, for the devices.
+  std::function<void()> resume_devices;
   /// A fiber waits for the host and not for stack time (both ends of the wait). Virtual time stands while
   /// all fibers do.
   void host_wait_begins() { --busy_fibers_; }

@@ -5,9 +5,7 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 
 #include <array>
 #include <cerrno>
@@ -16,6 +14,15 @@
 #include "libos-runtime/host/frames.hpp"
 
 namespace lkm {
+
+long Wire::hand_over(std::span<std::byte> buffer, const Taker& taker) {
+  libos_frame_meta meta{};
+  const long n = receive(meta, buffer);
+  if (n <= 0) return n;
+  const libos_iov whole{buffer.data(), std::size_t(n)};
+  taker(meta, {&whole, 1}, whole.len);
+  return n;
+}
 
 Result<std::unique_ptr<TapWire>> TapWire::open(const std::string& name) {
   if (name.empty() || name.size() >= IFNAMSIZ) return fail(EINVAL, "tap '{}'", name);
@@ -46,87 +53,14 @@ long TapWire::receive(libos_frame_meta& meta, std::span<std::byte> frame) {
 }
 
 SocketWire::SocketWire(UniqueFd socket, Metadata metadata, std::string what)
-    : metadata_(metadata), what_(std::move(what)) {
-  adopt(std::move(socket));
-}
-
-SocketWire::~SocketWire() { stop_listening(); }
-
-Result<std::unique_ptr<SocketWire>> SocketWire::at(const std::string& path) {
-  auto wire = std::unique_ptr<SocketWire>(new SocketWire());
-  wire->path_ = path;
-  LKM_CHECK(wire->meet());
-  return wire;
-}
-
-void SocketWire::adopt(UniqueFd socket) {
-  fd_ = std::move(socket);
+    : metadata_(metadata), what_(std::move(what)), fd_(std::move(socket)) {
   // Room for some of the largest frames; the host may grant less, and a full cable stops the queue.
   const int bytes = 4 << 20;
   ::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
-Result<void> SocketWire::meet() {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path_.empty() || path_.size() >= sizeof(address.sun_path)) {
-    return fail(ENAMETOOLONG, "cable '{}'", path_);
-  }
-  std::memcpy(address.sun_path, path_.data(), path_.size());
-  const auto* name = reinterpret_cast<const sockaddr*>(&address);
-
-  // Again when somebody took the place, or left it, between two of the calls.
-  for (int i = 0; i < 3; ++i) {
-    UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!socket) return fail(errno, "cable '{}'", path_);
-    if (::connect(socket.get(), name, sizeof(address)) == 0) {
-      adopt(std::move(socket));
-      return {};
-    }
-    if (errno == ECONNREFUSED) {  // nobody listens: left behind by a stack that was killed
-      struct stat file {};
-      if (::lstat(path_.c_str(), &file) == 0 && !S_ISSOCK(file.st_mode)) {
-        return fail(ENOTSOCK, "cable '{}'", path_);
-      }
-      ::unlink(path_.c_str());
-    } else if (errno != ENOENT) {
-      return fail(errno, "cable '{}'", path_);
-    }
-    // The file that bind(2) makes takes its mode from the socket (unix_bind_bsd() in net/unix/af_unix.c).
-    ::fchmod(socket.get(), 0600);
-    if (::bind(socket.get(), name, sizeof(address)) == 0 && ::listen(socket.get(), 1) == 0) {
-      listener_ = std::move(socket);
-      return {};
-    }
-    if (errno != EADDRINUSE) return fail(errno, "cable '{}'", path_);
-  }
-  return fail(EADDRINUSE, "cable '{}'", path_);
-}
-
-void SocketWire::stop_listening() {
-  if (!listener_) return;
-  ::unlink(path_.c_str());
-  listener_.reset();
-}
-
-bool SocketWire::replug() {
-  if (path_.empty()) return false;
-  if (!listener_) {
-    fd_.reset();
-    return bool(meet());
-  }
-  UniqueFd other(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (other) {
-    stop_listening();
-    adopt(std::move(other));
-  }
-  return true;
-}
-
-std::string SocketWire::describe() const { return path_.empty() ? what_ : what_ + " " + path_; }
-
 int SocketWire::send(const libos_frame_meta& meta, std::span<const libos_iov> frame) {
-  return fd_ ? send_frame(fd_.get(), meta, frame) : -ENOTCONN;
+  return send_frame(fd_.get(), meta, frame);
 }
 
 long SocketWire::receive(libos_frame_meta& meta, std::span<std::byte> frame) {

@@ -8,9 +8,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "libos-runtime/abi/libos.h"
 #include "toolkit/base/result.hpp"
@@ -30,7 +33,8 @@ class Wire {
   /// Takes one frame, without blocking. Its length, 0 when there is none now, -errno when the wire is
   /// broken and will carry no more.
   virtual long receive(libos_frame_meta& meta, std::span<std::byte> frame) = 0;
-  /// Whether frames carry virtio-net metadata: checksums and segmentation may then be left undone.
+  /// Whether frames carry virtio-net metadata: checksums and segmentation may then be left undone. With another end it may
+  /// be otherwise.
   [[nodiscard]] virtual bool has_metadata() const = 0;
   /// What it is, for people: "tap tap0".
   [[nodiscard]] virtual std::string describe() const = 0;
@@ -38,9 +42,26 @@ class Wire {
   // -- wires whose other end may come and go ------------------------------------------------------
   /// Whether there is another end: only then are frames taken.
   [[nodiscard]] virtual bool connected() const { return true; }
+  /// Whether another end has been found, and it takes some messages until it is one.
+  [[nodiscard]] virtual bool connecting() const { return false; }
   /// In interrupt context: the wire broke, or it has no other end and its descriptor became readable. The
   /// descriptor may be another one afterwards, and so may connected(). False: it is of no use any more.
   virtual bool replug() { return false; }
+  /// What became of the other end since this was asked last, as a line for the kernel's log; else empty.
+  virtual std::string news() { return {}; }
+
+  // -- wires that are more than one descriptor -------------------------------------------------------
+  /// Descriptors besides descriptor(). When one is readable, receive() is called, or replug(), as for that.
+  [[nodiscard]] virtual std::vector<int> others() const { return {}; }
+  /// After send() has said -EAGAIN: whether there is room now. It is asked whenever a descriptor was readable, as one will be
+  /// again when this is false. Nothing: descriptor() is writable when there is room, which is waited for.
+  [[nodiscard]] virtual std::optional<bool> room() { return std::nullopt; }
+  using Taker = std::function<void(const libos_frame_meta& meta, std::span<const libos_iov> frame, std::size_t length)>;
+  /// As receive(), but gives the frame to `taker`: who has it in memory anyway need not copy it to `buffer`. A frame that is
+  /// skipped counts as one.
+  virtual long hand_over(std::span<std::byte> buffer, const Taker& taker);
+  /// In a copy of the process that goes on (Snapshot), on a fiber: what the original did since is not known here.
+  virtual void resumed() {}
 };
 
 /// A tap device of the host, in the host's network namespace of the calling thread.
@@ -62,39 +83,25 @@ class TapWire final : public Wire {
   std::string name_;
 };
 
-/// A cable to another stack: one end of a SOCK_SEQPACKET connection, a frame a packet.
+/// One end of a SOCK_SEQPACKET connection, a frame a packet: to a stack or another process that was given the other end.
+/// When that goes, the wire is of no use any more. MemifWire is the cable between two that find each other by a path.
 class SocketWire final : public Wire {
  public:
   /// What the other end makes of a frame's metadata: another stack uses it; who is no stack wants finished frames.
   enum class Metadata { kUsed, kIgnored };
-  /// Takes a connected socket, for example of socketpair(2). When the other end goes, so does the cable. `what` is for
-  /// people.
+  /// Takes a connected socket, for example of socketpair(2). `what` is for people.
   explicit SocketWire(UniqueFd socket, Metadata metadata = Metadata::kUsed, std::string what = "cable");
-  /// The cable of that path: the end that comes first listens there (0600), the second connects. When the
-  /// other end goes, this one waits at the path for the next. Errors: as bind(2) and connect(2); ENOTSOCK
-  /// when something else is there.
-  static Result<std::unique_ptr<SocketWire>> at(const std::string& path);
-  ~SocketWire() override;
 
   int send(const libos_frame_meta& meta, std::span<const libos_iov> frame) override;
-  [[nodiscard]] int descriptor() const override { return listener_ ? listener_.get() : fd_.get(); }
+  [[nodiscard]] int descriptor() const override { return fd_.get(); }
   long receive(libos_frame_meta& meta, std::span<std::byte> frame) override;
   [[nodiscard]] bool has_metadata() const override { return metadata_ == Metadata::kUsed; }
-  [[nodiscard]] std::string describe() const override;
-  [[nodiscard]] bool connected() const override { return bool(fd_); }
-  bool replug() override;
+  [[nodiscard]] std::string describe() const override { return what_; }
 
  private:
-  SocketWire() = default;
-  void adopt(UniqueFd socket);
-  Result<void> meet();  ///< connects at the path, or listens there
-  void stop_listening();
-
-  Metadata metadata_ = Metadata::kUsed;
-  std::string what_ = "cable";
-  std::string path_;   ///< empty: a socket that was given
-  UniqueFd fd_;        ///< to the other end
-  UniqueFd listener_;  ///< at the path, while there is no other end
+  Metadata metadata_;
+  std::string what_;
+  UniqueFd fd_;
 };
 
 }  // namespace lkm

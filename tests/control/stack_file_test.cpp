@@ -94,9 +94,9 @@ TEST(AStackFile, NamesThePlaceOfAMistake) {
   EXPECT_EQ(complaint("[[link]]\na = \"x\"\nb = \"y\"\nqueue = -1\n"),
             "stack.toml:4:9: 'queue' must be a whole number, not negative");
   EXPECT_EQ(complaint("[[address]]\ndevice = \"lo\"\naddress = \"10.0.0/8\"\n").substr(0, 17), "stack.toml:3:11: ");
-  EXPECT_EQ(complaint("[[device]]\nname = \"eth0\"\n"), "stack.toml:1:1: a device needs one of tap, packet, cable, uplink and pcap");
+  EXPECT_EQ(complaint("[[device]]\nname = \"eth0\"\n"), "stack.toml:1:1: a device needs one of tap, packet, cable, memif, uplink and pcap");
   EXPECT_EQ(complaint("[[device]]\nname = \"eth0\"\ntap = \"t\"\ncable = \"c\"\n"),
-            "stack.toml:1:1: a device needs one of tap, packet, cable, uplink and pcap");
+            "stack.toml:1:1: a device needs one of tap, packet, cable, memif, uplink and pcap");
   EXPECT_EQ(complaint("[[netns]]\nname = \"x\"\ncolour = \"red\"\n"), "stack.toml:3:1: a netns has no key 'colour'");
   EXPECT_EQ(complaint("[netns]\nname = \"x\"\n"), "stack.toml:1:1: 'netns' must be tables: [[netns]]");
   EXPECT_EQ(complaint("[[flow]]\n"), "stack.toml:1:3: a stack has no key 'flow'");

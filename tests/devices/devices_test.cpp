@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "libos-runtime/host/memif_wire.hpp"
 #include "libos-runtime/host/packet_wire.hpp"
 #include "libos-runtime/host/stack.hpp"
 #include "toolkit/base/temp_dir.hpp"
@@ -373,7 +374,7 @@ TEST_F(Devices, CableAtAPathIsPluggedInAgainByTheNextStack) {
   const auto folder = TempDir::make();
   ASSERT_TRUE(folder);
   const std::string path = folder->path() / "cable";
-  const auto plug = [&]() -> Result<std::unique_ptr<Wire>> { return SocketWire::at(path); };
+  const auto plug = [&]() -> Result<std::unique_ptr<Wire>> { return MemifWire::at(path, MemifWire::Role::kEither); };
   int ready[2];
   ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
 
@@ -405,44 +406,6 @@ TEST_F(Devices, CableAtAPathIsPluggedInAgainByTheNextStack) {
   });
   EXPECT_EQ(status_of(next), 0);
   EXPECT_EQ(status_of(survivor), 0);
-}
-
-TEST_F(Devices, CableThatAKilledStackLeftBehindIsTakenOver) {
-  const auto folder = TempDir::make();
-  ASSERT_TRUE(folder);
-  const std::string path = folder->path() / "cable";
-  const pid_t killed = in_child([&] {
-    const auto wire = SocketWire::at(path);
-    if (wire) ::kill(::getpid(), SIGKILL);
-    return complain(wire.error().message());
-  });
-  EXPECT_EQ(status_of(killed), -1);
-  ASSERT_EQ(::access(path.c_str(), F_OK), 0);
-  {
-    const auto first = SocketWire::at(path);
-    ASSERT_TRUE(first) << first.error().message();
-    EXPECT_FALSE((*first)->connected());
-    const auto second = SocketWire::at(path);
-    ASSERT_TRUE(second) << second.error().message();
-    EXPECT_TRUE((*second)->connected());
-    EXPECT_TRUE((*first)->replug());
-    EXPECT_TRUE((*first)->connected());
-  }
-  EXPECT_NE(::access(path.c_str(), F_OK), 0);
-}
-
-TEST_F(Devices, CableDoesNotReplaceAFile) {
-  const auto folder = TempDir::make();
-  ASSERT_TRUE(folder);
-  const std::string path = folder->path() / "notes.txt";
-  { const auto file = UniqueFd::open(path, O_WRONLY | O_CREAT, 0600); }
-  const auto wire = SocketWire::at(path);
-  ASSERT_FALSE(wire);
-  EXPECT_EQ(wire.error().errno_value(), ENOTSOCK);
-  EXPECT_EQ(::access(path.c_str(), F_OK), 0);
-  EXPECT_FALSE(SocketWire::at(folder->path() / "no" / "folder"));
-  EXPECT_FALSE(SocketWire::at(folder->path() / std::string(200, 'x')));
-  EXPECT_FALSE(SocketWire::at(""));
 }
 
 TEST_F(Devices, MalformedFramesAreDroppedAndTheNextOnesTaken) {

@@ -26,6 +26,12 @@ Result<Mapping> Mapping::memory(std::size_t size, int protection, int flags) {
   return Mapping(data, size);
 }
 
+Result<Mapping> Mapping::shared(int memory, std::size_t size) {
+  void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  if (data == MAP_FAILED) return fail(errno, "map {} bytes of shared memory", size);
+  return Mapping(data, size);
+}
+
 void Mapping::reset() {
   if (data_ == nullptr) return;
   const int saved = errno;

@@ -41,6 +41,9 @@ class Mapping {
   /// MAP_PRIVATE | MAP_ANONYMOUS. Errors: as mmap(2).
   static Result<Mapping> memory(std::size_t size, int protection = PROT_READ | PROT_WRITE,
                                 int flags = 0);
+  /// The first bytes of memory that other processes have too (memfd_create(2)), to read and to write. Who may truncate it
+  /// may raise SIGBUS here: see F_SEAL_SHRINK. Errors: as mmap(2).
+  static Result<Mapping> shared(int memory, std::size_t size);
 
   [[nodiscard]] std::byte* data() const { return static_cast<std::byte*>(data_); }
   /// Bytes.

@@ -9,6 +9,7 @@
 #include <map>
 #include <sstream>
 
+#include "libos-runtime/host/memif_wire.hpp"
 #include "libos-runtime/host/packet_wire.hpp"
 #include "libos-runtime/host/pcap_wire.hpp"
 #include "toolkit/flow/flows.hpp"
@@ -72,6 +73,8 @@ void add_links(Server& server, Stack& stack) {
 struct DeviceSpec {
   std::string tap;     // one of these, or the two of pcap
   std::string cable;
+  std::string memif;
+  std::string role;    // of memif: "server", "client"
   std::string packet;
   std::string uplink;  // "internet", "host"
   std::string pcap, pcap_out;
@@ -90,6 +93,8 @@ Result<DeviceSpec> device_spec_from_json(const Json& object, std::string& name) 
   LKM_CHECK(reader.get("name", name));
   LKM_CHECK(reader.get("tap", spec.tap));
   LKM_CHECK(reader.get("cable", spec.cable));
+  LKM_CHECK(reader.get("memif", spec.memif));
+  LKM_CHECK(reader.get("role", spec.role));
   LKM_CHECK(reader.get("packet", spec.packet));
   LKM_CHECK(reader.get("uplink", spec.uplink));
   LKM_CHECK(reader.get("pcap", spec.pcap));
@@ -102,8 +107,10 @@ Result<DeviceSpec> device_spec_from_json(const Json& object, std::string& name) 
   LKM_CHECK(reader.get("mtu", spec.mtu, UINT16_MAX));
   LKM_CHECK(reader.done());
   const bool pcap = !spec.pcap.empty() || !spec.pcap_out.empty();
-  if (!spec.tap.empty() + !spec.cable.empty() + !spec.packet.empty() + !spec.uplink.empty() + pcap != 1)
-    return fail(EINVAL, "device: one of 'tap', 'cable', 'packet', 'uplink' and 'pcap'");
+  if (!spec.tap.empty() + !spec.cable.empty() + !spec.memif.empty() + !spec.packet.empty() + !spec.uplink.empty() + pcap != 1)
+    return fail(EINVAL, "device: one of 'tap', 'cable', 'memif', 'packet', 'uplink' and 'pcap'");
+  if (!spec.role.empty() && (spec.memif.empty() || (spec.role != "server" && spec.role != "client")))
+    return fail(EINVAL, "device: role '{}': a 'memif' has the role server or client", spec.role);
   if (!spec.uplink.empty() && spec.uplink != "internet" && spec.uplink != "host")
     return fail(EINVAL, "device: an uplink to '{}', and not to internet or host", spec.uplink);
   if (!spec.pace.empty() && (spec.pcap.empty() || (spec.pace != "recorded" && spec.pace != "fast")))
@@ -155,7 +162,9 @@ Result<std::unique_ptr<Wire>> open_uplink(const DeviceSpec& spec, const MakeUpli
 Result<std::unique_ptr<Wire>> open_wire(const DeviceSpec& spec) {
   if (!spec.tap.empty()) return TapWire::open(spec.tap);
   if (!spec.packet.empty()) return PacketWire::open(spec.packet);
-  return SocketWire::at(spec.cable);
+  if (!spec.memif.empty())
+    return MemifWire::at(spec.memif, spec.role == "client" ? MemifWire::Role::kClient : MemifWire::Role::kServer);
+  return MemifWire::at(spec.cable, MemifWire::Role::kEither, "cable");
 }
 
 Result<void> configure(Stack& stack, const std::string& name, const DeviceSpec& spec) {

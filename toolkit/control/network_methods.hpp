@@ -6,7 +6,7 @@
 //   link.add   a link                  → the link
 //   link.del   {id}                    → {}
 //   link.list                          → {links:[link…]}
-//   device.add {name, tap|packet|cable|uplink|pcap|pcap_out, pace?, netns?, address?, gateway?, mtu?, mac?}
+//   device.add {name, tap|packet|cable|memif|uplink|pcap|pcap_out, role?, pace?, netns?, address?, gateway?, mtu?, mac?}
 //                                      → the device, which is up
 //   device.del {name}                  → {}
 //   device.list                        → {devices:[device…]}

@@ -49,6 +49,8 @@ const std::vector<Kind>& kinds() {
         {.name = "tap"},
         {.name = "packet"},
         {.name = "cable", .what = What::kPath},
+        {.name = "memif", .what = What::kPath},
+        {.name = "role"},
         {.name = "uplink"},
         {.name = "pcap", .what = What::kPath},
         {.name = "pcap-out", .what = What::kPath, .param = "pcap_out"},
@@ -135,9 +137,9 @@ Result<Command> read_table(const toml::table& from, const Kind& kind, const std:
   LKM_CHECK(table.done());
   if (kind.table == "device") {
     const auto has = [&](const char* wire) { return command.params.contains(wire); };
-    const auto wires = std::ranges::count_if(std::array{"tap", "packet", "cable", "uplink"}, has);
+    const auto wires = std::ranges::count_if(std::array{"tap", "packet", "cable", "memif", "uplink"}, has);
     if (wires + (has("pcap") || has("pcap_out")) != 1)
-      return table.refuse(from.source(), "a device needs one of tap, packet, cable, uplink and pcap");
+      return table.refuse(from.source(), "a device needs one of tap, packet, cable, memif, uplink and pcap");
   }
   return command;
 }

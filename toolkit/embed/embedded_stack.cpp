@@ -12,7 +12,7 @@
 #include <mutex>
 #include <thread>
 
-#include "libos-runtime/host/wire.hpp"
+#include "libos-runtime/host/memif_wire.hpp"
 #include "toolkit/net/rtnl.hpp"
 
 namespace lkm::embed {
@@ -37,7 +37,7 @@ std::string setting(const char* name) {
 Result<void> connect_cable(Stack& stack) {
   const std::string cable = setting(kCable);
   if (cable.empty()) return {};
-  LKM_TRY(auto wire, SocketWire::at(cable));
+  LKM_TRY(auto wire, MemifWire::at(cable, MemifWire::Role::kEither, "cable"));
   LKM_CHECK(stack.add_device("eth0", std::move(wire), {}));
   LKM_TRY(Rtnl net, Rtnl::open(stack, ""));
   if (const std::string text = setting(kAddress); !text.empty()) {

@@ -31,7 +31,7 @@ std::string by_hand(const control::Command& command) {
     add({"rate", "delay", "jitter", "loss", "queue", "mtu"});
   } else if (command.method == "device.add") {
     line = "lkm-run device add " + text(params, "name");
-    add({"tap", "packet", "cable", "uplink", "pcap"});
+    add({"tap", "packet", "cable", "memif", "role", "uplink", "pcap"});
     if (params.contains("pcap_out")) line += " --pcap-out " + text(params, "pcap_out");
     add({"pace", "netns", "address", "gateway", "mtu", "mac"});
   } else if (command.method == "capture.start") {

@@ -38,14 +38,14 @@ Result<int> run(const Arguments& arguments, Terminal& terminal) {
   if (what != "ls") params["name"] = operands[1];
   if (what == "add") {
     const bool pcap = arguments.has("pcap") || arguments.has("pcap-out");
-    if (arguments.has("tap") + arguments.has("cable") + arguments.has("packet") + arguments.has("uplink") + pcap != 1) {
-      return refuse(terminal, "'device add' needs one of --tap, --packet, --cable, --uplink and --pcap");
+    if (arguments.has("tap") + arguments.has("cable") + arguments.has("memif") + arguments.has("packet") + arguments.has("uplink") + pcap != 1) {
+      return refuse(terminal, "'device add' needs one of --tap, --packet, --cable, --memif, --uplink and --pcap");
     }
-    for (const char* name : {"tap", "packet", "uplink", "pace", "netns", "address", "gateway", "mac"}) {
+    for (const char* name : {"tap", "packet", "role", "uplink", "pace", "netns", "address", "gateway", "mac"}) {
       if (arguments.has(name)) params[name] = arguments.value(name);
     }
     // The stack process has a working folder of its own.
-    for (const auto& [option, name] : {std::pair("cable", "cable"), {"pcap", "pcap"}, {"pcap-out", "pcap_out"}}) {
+    for (const auto& [option, name] : {std::pair("cable", "cable"), {"memif", "memif"}, {"pcap", "pcap"}, {"pcap-out", "pcap_out"}}) {
       if (arguments.has(option)) params[name] = std::filesystem::absolute(arguments.value(option)).string();
     }
     if (arguments.has("mtu")) {
@@ -83,6 +83,9 @@ const Verb kDevice = {
         "With --cable the wire goes to another stack that is given the same PATH, which takes no "
         "rights: the first end waits at the path, the second connects. When one stack ends, the other "
         "sees its carrier go, and waits there for the next.\n\n"
+        "With --memif the wire goes to another program that speaks memif, such as VPP or DPDK's net_memif, whose socket is at "
+        "PATH: frames pass through memory that both have. The stack is the memif's server or its client, as --role says; as "
+        "the client it goes on trying until somebody listens.\n\n"
         "With --uplink programs on the stack reach the host's network, by sockets of the user who has the stack, and no "
         "rights. Connections and pings go out, none come in. 'host' includes servers on the host's own loopback, "
         "at 10.0.2.2.\n\n"
@@ -92,6 +95,8 @@ const Verb kDevice = {
     .options = {{.name = "tap", .value = "TAP", .help = "the host's name of a tap device"},
                 {.name = "packet", .value = "INTERFACE", .help = "an interface of the host to share"},
                 {.name = "cable", .value = "PATH", .help = "where two stacks meet: a socket"},
+                {.name = "memif", .value = "PATH", .help = "the socket of a memif"},
+                {.name = "role", .value = "ROLE", .help = "of --memif (default: server)", .choices = {"server", "client"}},
                 {.name = "uplink", .value = "REACH", .help = "to the host's network",
                  .choices = {"internet", "host"}},
                 {.name = "pcap", .value = "FILE", .help = "a capture file, whose frames come in"},
@@ -106,6 +111,8 @@ const Verb kDevice = {
                  {"lkm-run device add eth0 --packet veth0 --address 10.0.0.2/24", "a place on the host's Ethernet"},
                  {"lkm-run device add eth0 --cable /tmp/cable --address 10.0.0.1/24",
                   "one end; the other likewise"},
+                 {"lkm-run device add eth0 --memif vpp.sock --role client",
+                  "a port of a switch in user space"},
                  {"lkm-run device add eth0 --uplink internet", "a way out for any user"},
                  {"lkm-run device add eth0 --pcap in.pcap --address 10.0.0.2/24",
                   "what was captured once"},

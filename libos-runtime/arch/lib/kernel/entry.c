@@ -110,6 +110,8 @@ const struct libos_entry libos_entry = {
 	.netdev_rx = libos_netdev_rx,
 	.netdev_carrier = libos_netdev_carrier,
 	.netdev_room = libos_netdev_room,
+	.netdev_vnet_hdr = libos_netdev_vnet_hdr,
+	.netdev_log = libos_netdev_log,
 };
 
 /* reboot(2), and panic() with panic=-1, by emergency_restart(), end here. */

@@ -89,9 +89,11 @@ int libos_netdev_add(void *cookie, const char *name, const uint8_t mac[6], unsig
 		     unsigned int vnet_hdr, struct libos_netdev **out);
 void libos_netdev_del(struct libos_netdev *netdev);
 int libos_netdev_rx(struct libos_netdev *netdev, const struct libos_frame_meta *meta,
-		    const void *frame, size_t len);
+		    const struct libos_iov *frame, unsigned int n, size_t len);
 void libos_netdev_carrier(struct libos_netdev *netdev, int on);
 void libos_netdev_room(struct libos_netdev *netdev);
+void libos_netdev_vnet_hdr(struct libos_netdev *netdev, int on);
+void libos_netdev_log(struct libos_netdev *netdev, const char *text);
 
 /* switch.S */
 void libos_first_switch(void);

@@ -10,6 +10,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/skbuff.h>
 #include <linux/virtio_net.h>
+#include <linux/workqueue.h>
 #include "libos.h"
 
 #define RX_QUEUE_LIMIT 1024 /* frames, as a real ring would have */
@@ -20,7 +21,10 @@ struct wire {
 	struct sk_buff_head rx;
 	void *cookie; /* the host's */
 	bool vnet_hdr; /* the wire carries offload metadata */
+	struct work_struct offloads; /* the device's features shall say so */
 };
+
+#define WIRE_OFFLOADS (NETIF_F_HW_CSUM | NETIF_F_TSO | NETIF_F_TSO6)
 
 static_assert(sizeof(struct libos_frame_meta) == sizeof(struct virtio_net_hdr));
 
@@ -30,9 +34,11 @@ static netdev_tx_t wire_xmit(struct sk_buff *skb, struct net_device *dev)
 	struct libos_iov iov[MAX_SKB_FRAGS + 1];
 	struct virtio_net_hdr meta = { };
 	unsigned int n = 0, len = skb->len;
+	bool undone = skb_is_gso(skb) || skb->ip_summed == CHECKSUM_PARTIAL;
 	int err;
 
-	if (wire->vnet_hdr && virtio_net_hdr_from_skb(skb, &meta, true, false, 0)) {
+	/* A frame that waited while the wire got another end may be one that this end has no use for. */
+	if (wire->vnet_hdr ? virtio_net_hdr_from_skb(skb, &meta, true, false, 0) : undone) {
 		dev->stats.tx_errors++;
 		dev_kfree_skb_any(skb);
 		return NETDEV_TX_OK;
@@ -93,12 +99,38 @@ static int wire_stop(struct net_device *dev)
 	return 0;
 }
 
+/* What one end is given to finish, another one may not be; who comes after it is not known before. */
+static netdev_features_t wire_fix_features(struct net_device *dev, netdev_features_t features)
+{
+	struct wire *wire = netdev_priv(dev);
+
+	return wire->vnet_hdr ? features : features & ~WIRE_OFFLOADS;
+}
+
+/* At each frame: holds from the moment that the other end changes, when fix_features() has yet to be asked. */
+static netdev_features_t wire_features_check(struct sk_buff *skb, struct net_device *dev,
+					     netdev_features_t features)
+{
+	return wire_fix_features(dev, features);
+}
+
+static void wire_update_features(struct work_struct *work)
+{
+	struct wire *wire = container_of(work, struct wire, offloads);
+
+	rtnl_lock();
+	netdev_update_features(wire->dev);
+	rtnl_unlock();
+}
+
 static const struct net_device_ops wire_ops = {
 	.ndo_open = wire_open,
 	.ndo_stop = wire_stop,
 	.ndo_start_xmit = wire_xmit,
 	.ndo_set_mac_address = eth_mac_addr,
 	.ndo_validate_addr = eth_validate_addr,
+	.ndo_fix_features = wire_fix_features,
+	.ndo_features_check = wire_features_check,
 };
 
 /* In the caller's network namespace, down. */
@@ -122,10 +154,9 @@ int libos_netdev_add(void *cookie, const char *name, const uint8_t mac[6], unsig
 	dev->mtu = mtu;
 	dev->max_mtu = ETH_MAX_MTU;
 	eth_hw_addr_set(dev, mac);
-	dev->hw_features = NETIF_F_SG;
-	if (vnet_hdr)
-		dev->hw_features |= NETIF_F_HW_CSUM | NETIF_F_TSO | NETIF_F_TSO6;
-	dev->features = dev->hw_features;
+	dev->hw_features = NETIF_F_SG | WIRE_OFFLOADS;
+	dev->features = dev->hw_features; /* what is wanted: register_netdev() asks what there is */
+	INIT_WORK(&wire->offloads, wire_update_features);
 	netif_napi_add(dev, &wire->napi, wire_poll);
 
 	err = register_netdev(dev);
@@ -141,13 +172,14 @@ void libos_netdev_del(struct libos_netdev *netdev)
 {
 	struct wire *wire = (struct wire *)netdev;
 
+	cancel_work_sync(&wire->offloads);
 	unregister_netdev(wire->dev);
 	free_netdev(wire->dev);
 }
 
 /* Interrupt: a frame of the wire. */
 int libos_netdev_rx(struct libos_netdev *netdev, const struct libos_frame_meta *meta,
-		    const void *frame, size_t len)
+		    const struct libos_iov *frame, unsigned int n, size_t len)
 {
 	struct wire *wire = (struct wire *)netdev;
 	struct net_device *dev = wire->dev;
@@ -170,7 +202,8 @@ int libos_netdev_rx(struct libos_netdev *netdev, const struct libos_frame_meta *
 		skb->len = len;
 	}
 	skb->dev = dev;
-	skb_store_bits(skb, 0, frame, len);
+	for (size_t at = 0; n; at += frame->len, frame++, n--)
+		skb_store_bits(skb, at, frame->base, frame->len);
 	if (wire->vnet_hdr && virtio_net_hdr_to_skb(skb, (struct virtio_net_hdr *)meta, true)) {
 		kfree_skb(skb);
 		goto drop;
@@ -199,4 +232,20 @@ void libos_netdev_carrier(struct libos_netdev *netdev, int on)
 void libos_netdev_room(struct libos_netdev *netdev)
 {
 	netif_wake_queue(((struct wire *)netdev)->dev);
+}
+
+void libos_netdev_vnet_hdr(struct libos_netdev *netdev, int on)
+{
+	struct wire *wire = (struct wire *)netdev;
+
+	if (wire->vnet_hdr == !!on)
+		return;
+	wire->vnet_hdr = on;
+	schedule_work(&wire->offloads);
+}
+
+void libos_netdev_log(struct libos_netdev *netdev, const char *text)
+{
+	if (net_ratelimit())
+		netdev_notice(((struct wire *)netdev)->dev, "%s\n", text);
 }
