@@ -160,9 +160,9 @@ void Programs::keep_house() {
     std::erase_if(sessions_, [](const auto& session) { return session->ended; });
     look_at_host();
     admit_new_threads();
-    if (looking_) look_after_calls();
+    if (looking_ && stack_.now() >= next_look_) look_after_calls();
     look_after_rings();
-    stack_.park(looking_ || !rings_.empty() ? stack_.now() + kLookEvery : kForever);
+    stack_.park(looking_ ? next_look_ : !rings_.empty() ? stack_.now() + kLookEvery : kForever);
   }
 }
 
@@ -544,8 +544,10 @@ void Programs::bury_threads_of(pid_t pid) {
 
 void Programs::begins(Thread&) {
   ++busy_;
+  ++calls_;
   if (looking_) return;
   looking_ = true;
+  next_look_ = stack_.now() + kLookEvery;
   house_.unpark();
 }
 
@@ -593,7 +595,9 @@ void Programs::look_after_calls() {
     thread.look_after(now);
     return false;
   });
-  looking_ = busy_ > 0;
+  // Not over again for each of many short calls.
+  looking_ = busy_ > 0 || std::exchange(calls_seen_, calls_) != calls_;
+  next_look_ = now + kLookEvery;
 }
 
 std::shared_ptr<Socket> Programs::find(std::uint64_t inode) const {

@@ -182,7 +182,9 @@ class Programs {
   std::unordered_map<pid_t, std::shared_ptr<Thread>> threads_;  // by tid
   std::vector<NewCall> new_calls_;                              // of threads that have no fiber yet
   unsigned busy_ = 0;                                           // threads that work on a call
-  bool looking_ = false;                                        // after calls that take long
+  bool looking_ = false;                                        // after calls that take long, each kLookEvery
+  StackTime next_look_{};
+  std::uint64_t calls_ = 0, calls_seen_ = 0;  // that have begun; at the last look
   bool stopping_ = false;
   Fiber house_, mirror_;
 };

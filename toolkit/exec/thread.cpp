@@ -86,7 +86,7 @@ bool Thread::to_be_restarted(long result) {
 }
 
 void Thread::look_after(StackTime now) {
-  const auto every = now - began_ < 1s ? 10ms : 50ms;
+  const auto every = now - began_ < 1s ? 0ms : 50ms;  // 0: whenever somebody looks
   if (!busy_ || interrupted_ != Interrupted::kNo || now - looked_at_ < every) return;
   looked_at_ = now;
   if (!session_->notifications.valid(call_.id)) {
