@@ -52,7 +52,8 @@ void futex_wake(std::atomic<std::uint32_t>& word) {
   ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
-thread_local Carrier* t_carrier = nullptr;
+// Of a library that is loaded with the program (lkm-embed): by an offset, not by a call each time.
+[[gnu::tls_model("initial-exec")]] thread_local Carrier* t_carrier = nullptr;
 
 }  // namespace
 
@@ -264,7 +265,7 @@ Result<void> Runtime::run(std::function<void()> init) {
   arm_tick(false);
   // Calls that were under way will never be answered.
   for (const std::lock_guard lock(carriers_mutex_); auto& other : carriers_) {
-    if (other->done.load(std::memory_order_seq_cst) != 0) continue;
+    if (other->done.load(std::memory_order_seq_cst) == Carrier::kDone) continue;
     other->result = -ESHUTDOWN;
     other->wake();
   }
@@ -639,7 +640,7 @@ long Runtime::call(std::function<void()> body) {
 
 long Runtime::call(Carrier& carrier, long number) {
   carrier.wanted = number;
-  carrier.done.store(0, std::memory_order_seq_cst);
+  carrier.done.store(Carrier::kPending, std::memory_order_seq_cst);
   bool submitted = false;
   for (;;) {
     if (try_take()) {
@@ -662,7 +663,7 @@ long Runtime::call(Carrier& carrier, long number) {
       submitted = true;
       continue;  // the token may have been freed before the call was there to be seen
     }
-    if (carrier.done.load(std::memory_order_acquire) != 0) {
+    if (carrier.done.load(std::memory_order_acquire) == Carrier::kDone) {
       // Who called meanwhile found the token taken and sleeps: the loop thread serves them.
       if (calls_.load(std::memory_order_seq_cst) != nullptr) events_.kick();
       break;
@@ -672,7 +673,9 @@ long Runtime::call(Carrier& carrier, long number) {
         token_.load(std::memory_order_seq_cst) == Token::kFree) {
       continue;  // a call, perhaps our own, came in while the token was being freed
     }
-    futex_wait(carrier.done, 0);
+    auto before = Carrier::kPending;
+    if (carrier.done.compare_exchange_strong(before, Carrier::kSleeps) || before == Carrier::kSleeps)
+      futex_wait(carrier.done, Carrier::kSleeps);
   }
   return carrier.result;
 }
@@ -695,8 +698,7 @@ void Carrier::answer(long value) {
 }
 
 void Carrier::wake() {
-  done.store(1, std::memory_order_release);
-  futex_wake(done);
+  if (done.exchange(kDone) == kSleeps) futex_wake(done);
 }
 
 /// The fiber of a thread: executes its calls, one after the other.
@@ -720,7 +722,7 @@ void Carrier::run() {
       }
       if (runtime.carrier_ == this) {
         number = kNone;
-        done.store(1, std::memory_order_release);
+        done.store(kDone, std::memory_order_release);
         runtime.give_up();  // back to the program
         if (number != kNone) continue;
         // Another thread carries the CPU now. Ours is in its program: for the kernel it sleeps.

@@ -74,8 +74,11 @@ class Carrier final : public FiberBody {
   long wanted = kNone;                    ///< the call that the thread makes
   long number = kNone;                    ///< the call that the fiber has; under the token
   long result = 0;
-  std::atomic<std::uint32_t> done{0};  ///< futex word: 1 when `result` is there
+  std::atomic<std::uint32_t> done{kPending};  ///< futex word
   Carrier* next = nullptr;             ///< in Runtime::calls_
+
+  // Of `done`: `result` is not there, and the thread sleeps, or `result` is there. Who does not sleep costs no call of the host.
+  static constexpr std::uint32_t kPending = 0, kSleeps = 1, kDone = 2;
 
   static constexpr long kNone = -1;
   static constexpr long kBody = -2;
