@@ -491,6 +491,8 @@ void Runtime::loop(Carrier& carrier) {
 
 void Runtime::idle() {
   if (cpu_->pending != 0) return;
+  // The loop thread waits for the deadline, and the kernel has just looked at the clock (tick_nohz_idle_enter()).
+  if (threads_ && !clock_.is_virtual()) return give_up();
   const auto now = clock_.now();
   if (now >= cpu_->deadline_ns) {
     Callbacks::raise(1u << LIBOS_IRQ_TIMER);
@@ -506,12 +508,10 @@ void Runtime::idle() {
     }
   } else {
     // Switching the tick costs a system call: worth it for a long sleep only.
-    if (!threads_ && (cpu_->deadline_ns == kNever || cpu_->deadline_ns - now > 4 * kTickNs)) {
-      arm_tick(false);
-    }
+    if (cpu_->deadline_ns == kNever || cpu_->deadline_ns - now > 4 * kTickNs) arm_tick(false);
   }
   give_up();
-  if (!threads_ && !clock_.is_virtual()) arm_tick(true);
+  if (!clock_.is_virtual()) arm_tick(true);
 }
 
 void Runtime::interrupt() {
@@ -640,7 +640,7 @@ long Runtime::call(std::function<void()> body) {
 
 long Runtime::call(Carrier& carrier, long number) {
   carrier.wanted = number;
-  carrier.done.store(Carrier::kPending, std::memory_order_seq_cst);
+  carrier.done.store(Carrier::kPending, std::memory_order_relaxed);  // others see the call by calls_ or the token
   bool submitted = false;
   for (;;) {
     if (try_take()) {
