@@ -187,7 +187,11 @@ static int delayline_poll(struct napi_struct *napi, int budget)
 	while (done < budget && (skb = delayline_take(to, ktime_get_ns()))) {
 		/* eth_type_trans() has taken the header off. */
 		delayline_add(&to->received, &to->received.packets, skb->len + ETH_HLEN);
-		napi_gro_receive(napi, skb);
+		/* What the sender still has a clone of, GRO must not take apart. */
+		if (skb_shared(skb) || skb_unclone(skb, GFP_ATOMIC))
+			netif_receive_skb(skb);
+		else
+			napi_gro_receive(napi, skb);
 		done++;
 	}
 	if (done < budget) {
