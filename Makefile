@@ -14,9 +14,14 @@ image = image=$${LKM_RUN_IMAGE:-$$(Kbuild/kernel --jobs $(JOBS))} && [ -n "$$ima
 rebuilt_kernel = tests/rebuilt-kernel --jobs $(JOBS)
 # Half of the default one, to keep a first `make check` short.
 llvm_kernel = Kbuild/kernel --llvm --only "base net trace" --jobs $(JOBS)
+# With the kernel's own checks, which find what a swap gets wrong: of timers and work by their addresses, of memory, of
+# references to devices. What measures growth and time says nothing there.
+debug_kernel = Kbuild/kernel --fragments debug --jobs $(JOBS)
+debug_tests = ^(A(Swap|Renewal|Ledger)\.|OfAKind/|HostTest\.Renews|Modules\.|InTree\.|Pi2\.|Telex|Flowmeter\.|Delayline\.)
+not_debug_tests = AThousand|Growth
 compile = cmake --preset $(PRESET) && cmake --build --preset $(PRESET) --parallel $(JOBS)
 
-.PHONY: help setup setup-run build kernel kernel-rebuilt kernel-llvm demo check lint bench format clean
+.PHONY: help setup setup-run build kernel kernel-rebuilt kernel-llvm kernel-debug demo check check-debug lint bench format clean
 
 help: ## this text
 	@echo "lkm-run: the Linux network stack as a library, with modules that are swapped while they run"
@@ -50,6 +55,13 @@ kernel-rebuilt: setup-run ## the default one once more, with all of it at other 
 
 check: build kernel kernel-rebuilt kernel-llvm lint ## all tests
 	@$(image) && LKM_RUN_LLVM_IMAGE=$$($(llvm_kernel)) LKM_RUN_REBUILT_IMAGE=$$($(rebuilt_kernel)) ctest --preset $(PRESET) --parallel $(JOBS)
+
+kernel-debug: setup-run ## the default one with the kernel's own checks
+	@$(debug_kernel)
+
+check-debug: build kernel-debug ## the tests of swaps on it: some minutes
+	@LKM_RUN_IMAGE=$$($(debug_kernel)) && [ -n "$$LKM_RUN_IMAGE" ] && export LKM_RUN_IMAGE && \
+		ctest --preset $(PRESET) --parallel $(JOBS) -R '$(debug_tests)' -E '$(not_debug_tests)'
 
 lint: setup
 	@scripts/lint

@@ -24,7 +24,12 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 15
+#define LIBOS_ABI_VERSION 16
+
+/* What libos_entry.check_of() tells. */
+#define LIBOS_CHECK_NONE 0
+#define LIBOS_CHECK_SLAB 1 /* what the allocator keeps beside an object: stays as it is, whatever moves */
+#define LIBOS_CHECK_OBJECT 2 /* CONFIG_DEBUG_OBJECTS: goes with what moves */
 
 struct libos_task; /* a fiber; opaque to the host */
 struct libos_netdev; /* a network device whose wire is the host's; opaque to the host */
@@ -412,8 +417,15 @@ struct libos_entry {
 	/* [any] A block for one of a module's to move to, or NULL; and the end of one. */
 	void *(*block_alloc)(size_t size);
 	void (*block_free)(void *block);
-	/* [any] For the ledger: what was asked for as the first is the second now, and has another size. */
+	/*
+	 * [any] When all pointers to it are right, and before anything else runs: the block that was asked for as the first
+	 * is the second now, or the same, and has another size.
+	 */
 	void (*block_is)(void *was, void *now, size_t size);
+	/* [any] If a packet (struct sk_buff) is there, the 48 bytes in it that are its holder's; else NULL. */
+	void *(*packet_cb)(void *at);
+	/* [any] Which of the kernel's checks of itself that word of memory belongs to: an address in it is nobody's pointer. */
+	int (*check_of)(const void *word);
 	/* A task died in the module's exit: it keeps neither its name nor its exports, and stays. */
 	void (*module_died)(const char *name);
 	/* All tasks but the caller's that have code of the module on their call stacks. Does not sleep. */

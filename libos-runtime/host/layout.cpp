@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -110,6 +111,17 @@ bool is_zeroable(Dwarf_Die& type, bool in_structure) {
   }
 }
 
+/// The structure without a name that a member is, or has as elements. One by a typedef has that name.
+bool unnamed_structure(Dwarf_Die& member, Dwarf_Die& structure) {
+  if (!type_of(member, structure)) return false;
+  for (;;) {
+    const int tag = ::dwarf_tag(&structure);
+    if (tag == DW_TAG_structure_type) return name_of(structure).empty();
+    if (tag != DW_TAG_array_type && tag != DW_TAG_const_type && tag != DW_TAG_volatile_type) return false;
+    if (!type_of(structure, structure)) return false;
+  }
+}
+
 TypeLayout layout_of(Dwarf_Die& die) {
   TypeLayout layout{.bytes = number(die, DW_AT_byte_size), .members = {}};
   for_each_child(die, [&](Dwarf_Die& child) {
@@ -130,6 +142,7 @@ TypeLayout layout_of(Dwarf_Die& die) {
     }
     layout.members.push_back(
         {name_of(child), spell(child), bit, number(child, DW_AT_bit_size, bytes * 8), kind, zeroable});
+    if (Dwarf_Die inner; unnamed_structure(child, inner)) layout.members.back().parts = layout_of(inner).members;
   });
   return layout;
 }
@@ -217,12 +230,99 @@ void collect_pointers(Dwarf_Die& scope, std::set<std::string>& names) {
   });
 }
 
+/// Functions of the kernel's that make a number of an object's bytes.
+constexpr auto kHashes = std::to_array<std::string_view>({"jhash", "siphash", "xxh", "crc32", "full_name_hash", "rhashtable"});
+
+bool calls_a_hash(Dwarf_Die& scope) {
+  bool found = false;
+  for_each_child(scope, [&](Dwarf_Die& die) {
+    const int tag = ::dwarf_tag(&die);
+    if (tag == DW_TAG_inlined_subroutine || tag == DW_TAG_call_site || tag == DW_TAG_GNU_call_site) {
+      Dwarf_Attribute origin;
+      Dwarf_Die function;
+      const unsigned name = tag == DW_TAG_call_site ? DW_AT_call_origin : DW_AT_abstract_origin;
+      if (::dwarf_attr(&die, name, &origin) != nullptr && ::dwarf_formref_die(&origin, &function) != nullptr) {
+        found |= std::ranges::any_of(kHashes, [&, called = name_of(function)](auto hash) { return called.find(hash) != called.npos; });
+      }
+    }
+    if (!found && (tag == DW_TAG_inlined_subroutine || tag == DW_TAG_lexical_block)) found = calls_a_hash(die);
+  });
+  return found;
+}
+
+/// Of all variables and parameters, those of inlined functions too.
+void collect_structures(Dwarf_Die& scope, std::set<std::string>& names) {
+  for_each_child(scope, [&](Dwarf_Die& die) {
+    const int tag = ::dwarf_tag(&die);
+    if (tag == DW_TAG_variable || tag == DW_TAG_formal_parameter) {
+      if (const auto name = points_to(die); !name.empty()) names.insert("struct " + name);
+      names.insert(element_of(spell(die)));
+    } else if (tag == DW_TAG_lexical_block || tag == DW_TAG_inlined_subroutine) {
+      collect_structures(die, names);
+    }
+  });
+}
+
+/// It has one place in the mapping, as all but what lies on the call stack or in registers.
+bool is_static(Dwarf_Die& variable) {
+  Dwarf_Attribute location;
+  Dwarf_Op* expression = nullptr;
+  std::size_t n = 0;
+  return ::dwarf_attr(&variable, DW_AT_location, &location) != nullptr &&
+         ::dwarf_getlocation(&location, &expression, &n) == 0 && n == 1 && expression->atom == DW_OP_addr;
+}
+
+void collect_variables(Dwarf_Die& scope, const Folders& folders, std::map<std::string, std::string>& types) {
+  for_each_child(scope, [&](Dwarf_Die& die) {
+    const int tag = ::dwarf_tag(&die);
+    if (tag == DW_TAG_subprogram || tag == DW_TAG_lexical_block) return collect_variables(die, folders, types);
+    if (tag != DW_TAG_variable || !is_static(die)) return;
+    Dwarf_Die declared;
+    Dwarf_Attribute specification;
+    const bool elsewhere = ::dwarf_attr(&die, DW_AT_specification, &specification) != nullptr &&
+                           ::dwarf_formref_die(&specification, &declared) != nullptr;
+    Dwarf_Die& named = elsewhere ? declared : die;
+    const auto type = element_of(spell(named));
+    if (type.starts_with("struct ") && !type.ends_with('*')) types[name_of(named)] = type;
+  });
+}
+
 }  // namespace
 
 Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string& shown) {
   Layouts layouts;
   LKM_CHECK(for_each_unit(file, shown, [&](Dwarf_Die& unit) { read_unit(unit, layouts); }));
   return layouts;
+}
+
+std::string element_of(const std::string& type) {
+  if (type.ends_with('*')) return type;
+  // A bracket may be within a structure without a name.
+  return type.substr(0, type.find('[', type.rfind('}') == std::string::npos ? 0 : type.rfind('}')));
+}
+
+std::uint64_t elements_in(const std::string& type) {
+  std::uint64_t n = 1;
+  for (auto at = element_of(type).size(); at < type.size(); at = type.find('[', at + 1)) {
+    n *= std::strtoull(type.c_str() + at + 1, nullptr, 10);
+  }
+  return n;
+}
+
+Result<std::map<std::string, std::string>> read_variables(std::span<const std::byte> file, const std::string& shown) {
+  std::map<std::string, std::string> types;
+  LKM_CHECK(for_each_unit(file, shown, [&](Dwarf_Die& unit) { collect_variables(unit, Folders(unit), types); }));
+  return types;
+}
+
+Result<std::set<std::string>> hashed_structures(std::span<const std::byte> file, const std::string& shown) {
+  std::set<std::string> names;
+  LKM_CHECK(for_each_unit(file, shown, [&](Dwarf_Die& unit) {
+    for_each_child(unit, [&](Dwarf_Die& function) {
+      if (::dwarf_tag(&function) == DW_TAG_subprogram && calls_a_hash(function)) collect_structures(function, names);
+    });
+  }));
+  return names;
 }
 
 Result<TypeLayout> read_structure(std::span<const std::byte> file, const std::string& shown, const std::string& name) {

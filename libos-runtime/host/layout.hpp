@@ -22,6 +22,7 @@ struct MemberLayout {
   std::uint64_t bits = 0;   ///< how many it has
   enum class Kind { kOther, kUnsigned, kSigned } kind = Kind::kOther;  ///< of an integer
   bool zeroable = true;     ///< zero is a value of it, as it is not of a list's head or a timer
+  std::vector<MemberLayout> parts = {};  ///< when it is a structure without a name, or an array of such: of one
 
   bool operator==(const MemberLayout&) const = default;
 };
@@ -41,6 +42,15 @@ using Layouts = std::map<std::string, std::vector<TypeLayout>>;
 /// that folder are the kernel's, and left out. Errors: ENODATA without debug information; ENOEXEC when it is damaged.
 Result<Layouts> read_layouts(std::span<const std::byte> file, const std::string& shown);
 
+/// The module's variables that are structures of its own, or arrays of them: the type of each, "struct foo" of
+/// "struct foo[8]". Errors: as read_layouts().
+Result<std::map<std::string, std::string>> read_variables(std::span<const std::byte> file, const std::string& shown);
+
+/// "u32" of "u32[8]"; the type itself when it is no array.
+std::string element_of(const std::string& type);
+/// How many elements "u32[2][4]" has; 1 for what is no array.
+std::uint64_t elements_in(const std::string& type);
+
 /// One structure, "struct module", of the module or of the kernel's headers. ENODATA when no function of the module's
 /// needs to know its members; else errors as read_layouts().
 Result<TypeLayout> read_structure(std::span<const std::byte> file, const std::string& shown, const std::string& name);
@@ -48,6 +58,10 @@ Result<TypeLayout> read_structure(std::span<const std::byte> file, const std::st
 /// The structures that functions of the module use as a socket's private state: those that a function with a
 /// `struct sock *` has a pointer to. Errors: as read_layouts().
 Result<std::vector<std::string>> socket_structures(std::span<const std::byte> file, const std::string& shown);
+
+/// Structures of which some may be hashed byte by byte: those that a function has, or has a pointer to, which calls
+/// jhash(), siphash() or another of their kind. Errors: as read_layouts().
+Result<std::set<std::string>> hashed_structures(std::span<const std::byte> file, const std::string& shown);
 
 /// One line a difference: "struct foo: 'rtt' is at byte 16, was at 8". Empty: they agree. A type that only
 /// one of them has is no difference: no object of the other can be of it. Those of `except` may differ.

@@ -110,7 +110,7 @@ void Stack::Impl::look_for_pointers(void* plugin, std::span<libos_block> blocks)
   std::vector<PointerSearch::Block> wanted;
   wanted.reserve(blocks.size());
   for (const auto& block : blocks) wanted.push_back({.at = ~std::uintptr_t(block.not_at), .size = block.size});
-  PointerSearch search(std::move(wanted));
+  PointerSearch search(std::move(wanted), runtime->kernel().check_of);
 
   std::set<const LoadedPlugin*> its_own;
   for (const auto& other : plugins) {

@@ -11,7 +11,7 @@ LKM_READS_STACKS void PointerSearch::over(const std::byte* low, const std::byte*
   const auto* last = reinterpret_cast<const std::uintptr_t*>(reinterpret_cast<std::uintptr_t>(high) & ~kMask);
   for (; word < last; ++word) {
     Block* to = blocks_.find(*word);
-    if (to == nullptr) continue;
+    if (to == nullptr || (exempt_ != nullptr && exempt_(word) != 0)) continue;
     Block* from = blocks_.find(reinterpret_cast<std::uintptr_t>(word));
     if (from == nullptr) {
       to->pointed_to = true;

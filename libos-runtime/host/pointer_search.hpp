@@ -22,8 +22,12 @@ class PointerSearch {
     bool pointed_to = false;
   };
 
+  /// Whether the address in that word is nobody's pointer.
+  using Exempt = int (*)(const void* word);
+
   /// Blocks must not overlap.
-  explicit PointerSearch(std::vector<Block> blocks) : blocks_(std::move(blocks)) {}
+  explicit PointerSearch(std::vector<Block> blocks, Exempt exempt = nullptr)
+      : blocks_(std::move(blocks)), exempt_(exempt) {}
 
   /// Goes over the words in [low, high).
   void over(const std::byte* low, const std::byte* high);
@@ -32,6 +36,7 @@ class PointerSearch {
 
  private:
   AddressIndex<Block> blocks_;
+  Exempt exempt_;
   std::vector<std::pair<Block*, Block*>> between_;  ///< a word in the first points to the second
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "libos-runtime/host/relocation.hpp"
 
+#include "libos-runtime/abi/libos.h"
 #include "libos-runtime/host/sanitizer.hpp"
 
 namespace lkm {
@@ -11,12 +12,14 @@ LKM_READS_STACKS void Relocation::over(std::byte* low, const std::byte* high) {
   const auto* end = reinterpret_cast<const std::uintptr_t*>(reinterpret_cast<std::uintptr_t>(high) & ~kMask);
   for (; word < end; ++word) {
     if (!ranges_.may_have(*word) && !ranges_.may_have(~*word)) continue;
-    if (const Range* range = ranges_.find(*word)) {
+    const Range* range = ranges_.find(*word);
+    const Range* inverted = range == nullptr ? ranges_.find(~*word) : nullptr;
+    if (range == nullptr && inverted == nullptr) continue;
+    if (check_of_ != nullptr && check_of_(word) == LIBOS_CHECK_SLAB) continue;
+    if (range != nullptr) {
       *word += std::uintptr_t(range->distance);
-    } else if (const Range* inverted = ranges_.find(~*word)) {
-      *word = ~(~*word + std::uintptr_t(inverted->distance));
     } else {
-      continue;
+      *word = ~(~*word + std::uintptr_t(inverted->distance));
     }
     ++corrected_;
   }

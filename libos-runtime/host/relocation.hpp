@@ -20,8 +20,13 @@ class Relocation {
     std::intptr_t distance = 0;  ///< that it has moved by
   };
 
+  /// libos_entry::check_of().
+  using CheckOf = int (*)(const void* word);
+
   /// Ranges must not overlap.
   explicit Relocation(std::vector<Range> ranges) : ranges_(std::move(ranges)) {}
+  /// What the allocator keeps beside its objects is none of theirs, and stays.
+  void leave_to(CheckOf check_of) { check_of_ = check_of; }
 
   /// Corrects the aligned words in [low, high). No word may be gone over twice.
   void over(std::byte* low, const std::byte* high);
@@ -31,6 +36,7 @@ class Relocation {
 
  private:
   AddressIndex<Range> ranges_;
+  CheckOf check_of_ = nullptr;
   std::size_t corrected_ = 0;
 };
 

@@ -70,6 +70,16 @@ std::vector<Reshape::Kind> kinds_of(const std::vector<libos_objects*>& kernel, c
   return kinds;
 }
 
+/// Of the variables in a section the first that is, or has as elements, a structure that is rearranged.
+std::string rearranged_in(const PluginVariable& section, const std::map<std::string, std::string>& types,
+                          const std::set<std::string>& reshaped) {
+  for (const auto& [name, type] : types) {
+    const bool there = section.shape.starts_with(name + ":") || section.shape.find(";" + name + ":") != std::string::npos;
+    if (there && reshaped.contains(type)) return fmt::format("variable '{}' has a value, and is {}, which has changed", name, type);
+  }
+  return {};
+}
+
 std::string shown_name(const std::string& section) {
   const auto dot = section.rfind('.');
   return dot == std::string::npos ? section : section.substr(dot + 1);
@@ -94,6 +104,7 @@ Result<ReadBuild> read_build(const PluginFile& file) {
   ReadBuild build;
   LKM_TRY(build.code, CodeMap::read(file.bytes(), file.path().string()));
   LKM_TRY(build.layouts, read_layouts(file.bytes(), file.path().string()));
+  LKM_TRY(build.structures_of_variables, read_variables(file.bytes(), file.path().string()));
   return build;
 }
 
@@ -118,7 +129,7 @@ Result<Renewal> Renewal::prepare(ModuleBody& body, const PluginFile& next, ReadB
   renewal.init_changed_ = body.code.init != renewal.build_.code.init;
   std::vector<std::string> reasons;
   renewal.reshape_ = Reshape(kinds_of(objects.kinds, body, renewal.build_, renewal.bias_, reasons), objects.held,
-                             std::move(objects.sites), body.layouts, renewal.build_.layouts, reasons);
+                             std::move(objects.sites), body.layouts, renewal.build_.layouts, objects.hashed, reasons);
   std::ranges::copy(disagreements(body, renewal.build_, renewal.reshape_.structures()), std::back_inserter(reasons));
   for (const auto& structure : objects.in_packets) {
     const auto layout = body.layouts.find(structure);
@@ -136,6 +147,10 @@ Result<Renewal> Renewal::prepare(ModuleBody& body, const PluginFile& next, ReadB
     if (live != body.variables.end() && live->second.shape == variable.shape &&
         live->second.initial.size() == variable.size) {
       renewal.bound_.push_back({&live->second, fresh, name != kThisModule});
+      const auto& initial = live->second.initial;
+      if (std::memcmp(live->second.at, initial.data(), initial.size()) == 0) continue;
+      const auto reason = rearranged_in(variable, renewal.build_.structures_of_variables, renewal.reshape_.structures());
+      if (!reason.empty()) reasons.push_back(reason);
       continue;
     }
     if (live != body.variables.end()) {

@@ -62,6 +62,7 @@ struct OldCode {
 struct ReadBuild {
   CodeMap code;
   Layouts layouts;
+  std::map<std::string, std::string> structures_of_variables;  ///< read_variables()
 };
 Result<ReadBuild> read_build(const PluginFile& file);
 
@@ -78,6 +79,7 @@ class Renewal {
     std::vector<HeldBlock> held;
     AllocationSites sites;  ///< of the blocks
     std::vector<std::string> in_packets;  ///< packet_structures()
+    std::set<std::string> hashed;         ///< hashed_structures()
   };
   static Result<Renewal> prepare(ModuleBody& body, const PluginFile& next, ReadBuild build, Objects objects);
 

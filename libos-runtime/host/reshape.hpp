@@ -27,6 +27,7 @@ struct MovedMember {
   std::uint64_t from_bit = 0, from_bits = 0;
   std::uint64_t to_bit = 0, to_bits = 0;  ///< an integer may become wider or narrower
   bool is_signed = false;
+  bool is_scalar = false;  ///< a number or a pointer: nobody points to it
 };
 
 /// How an object of one structure becomes one of another.
@@ -34,12 +35,13 @@ struct Form {
   std::string structure;  ///< "struct telex_sock"
   std::uint64_t from_bytes = 0, to_bytes = 0;
   std::vector<MovedMember> members;
+  std::vector<Relocation::Range> ranges;  ///< what has another place, counted from the object
   std::vector<std::string> remarks;  ///< one for each member that is not as it was
 
   /// Makes the new form at `to`, which may be the object's own place, of the old one at `object`.
   void apply(const std::byte* object, std::byte* to) const;
   void apply(std::byte* object) const { apply(object, object); }
-  /// Where members of whole bytes are that have another place now.
+  /// Where members of whole bytes are, and structures within, that have another place now.
   [[nodiscard]] std::vector<Relocation::Range> moves(const std::byte* object) const;
   /// The same when the object itself goes to another place, in a block that had this size.
   [[nodiscard]] std::vector<Relocation::Range> moves(const std::byte* object, const std::byte* to,
@@ -89,9 +91,10 @@ class Reshape {
   };
 
   Reshape() = default;
-  /// `kinds`: those of the running module, with `next_size`. What speaks against it is added to `reasons`.
+  /// `kinds`: those of the running module, with `next_size`. `hashed`: hashed_structures(). What speaks against it is
+  /// added to `reasons`.
   Reshape(std::vector<Kind> kinds, const std::vector<HeldBlock>& held, AllocationSites sites, const Layouts& before,
-          const Layouts& after, std::vector<std::string>& reasons);
+          const Layouts& after, const std::set<std::string>& hashed, std::vector<std::string>& reasons);
 
   /// Structures that may differ.
   [[nodiscard]] const std::set<std::string>& structures() const { return structures_; }

@@ -136,7 +136,6 @@ struct Stack::Impl final : LedgerHost {
   [[nodiscard]] std::vector<HeldBlock> memory_of(const std::string& name) const;
   [[nodiscard]] AllocationSites sites_of(Stack& stack, const std::vector<HeldBlock>& held) const;
   void keep_sites_of(Stack& stack, const LoadedPlugin& plugin);
-  int find_places(std::vector<Reshape::Block>& blocks) const;
 };
 
 template <typename Function>

@@ -97,6 +97,49 @@ void beside_the_stack(Stack& stack, const std::function<void()>& work) {
   }
 }
 
+/// Memory for blocks that have to move. It is asked for before the last look at the blocks, for an allocation lets
+/// interrupts in, and those run the module's timers.
+class NewPlaces {
+ public:
+  explicit NewPlaces(const libos_entry& kernel) : kernel_(kernel) {}
+  ~NewPlaces() {
+    for (const auto& [size, place] : free_) kernel_.block_free(place);
+  }
+  NewPlaces(const NewPlaces&) = delete;
+  NewPlaces& operator=(const NewPlaces&) = delete;
+
+  /// Gives each block that needs one its place; false: there are not as many, and none has one.
+  bool give(std::vector<Reshape::Block>& blocks) {
+    auto rest = free_;
+    for (auto& block : blocks) {
+      if (block.to != nullptr) continue;
+      const auto place = rest.find(block.form->to_bytes);
+      if (place == rest.end()) return false;
+      block.to = place->second;
+      rest.erase(place);
+    }
+    free_ = std::move(rest);
+    return true;
+  }
+  /// As many as there are blocks that need one. -ENOMEM.
+  int find(const std::vector<Reshape::Block>& blocks) {
+    std::map<std::size_t, std::size_t> wanted;
+    for (const auto& block : blocks) ++wanted[block.form->to_bytes];
+    for (const auto& [size, n] : wanted) {
+      while (free_.count(size) < n) {
+        auto* place = static_cast<std::byte*>(kernel_.block_alloc(size));
+        if (place == nullptr) return -ENOMEM;
+        free_.emplace(size, place);
+      }
+    }
+    return 0;
+  }
+
+ private:
+  const libos_entry& kernel_;
+  std::multimap<std::size_t, std::byte*> free_;
+};
+
 }  // namespace
 
 /// The module's body, read at its first renewal: most modules never see one.
@@ -243,21 +286,6 @@ void Stack::Impl::keep_sites_of(Stack& stack, const LoadedPlugin& plugin) {
   known.merge(sites_of(stack, held));
 }
 
-/// Gives each block that has to move a new place. -ENOMEM, and none has one.
-int Stack::Impl::find_places(std::vector<Reshape::Block>& blocks) const {
-  for (auto& block : blocks) {
-    if (block.to == nullptr) block.to = static_cast<std::byte*>(runtime->kernel().block_alloc(block.form->to_bytes));
-    if (block.to != nullptr) continue;
-    for (auto& other : blocks) {
-      if (other.to == nullptr) break;
-      if (other.to != other.at) runtime->kernel().block_free(other.to);
-      other.to = nullptr;
-    }
-    return -ENOMEM;
-  }
-  return 0;
-}
-
 /// Error EXDEV: not in place, for the reasons that it tells, and nothing has changed.
 Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& report) {
   const std::string name = report.module;
@@ -284,6 +312,7 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
     known.sites = body->sites;
     known.sites.merge(impl_->sites_of(*this, known.held));
     if (auto packets = packet_structures(old.file.bytes(), old.file.path().string())) known.in_packets = std::move(*packets);
+    if (auto hashed = hashed_structures(old.file.bytes(), old.file.path().string())) known.hashed = std::move(*hashed);
   }
   LKM_TRY(auto renewal, Renewal::prepare(*body, plugin.file, std::move(*build), std::move(known)));
   if (used_by_others && !renewal.reshape().structures().empty()) {
@@ -298,29 +327,30 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
 
   // The kernel's half, when nobody sleeps in the old code.
   char who[256] = "";
+  NewPlaces places(impl_->runtime->kernel());
+  const auto look = [&](Reshape& reshape) -> std::string {
+    if (impl_->objects_of(name, objects) < 0 || !reshape.begin(objects)) {
+      return "one of its objects is half made, or half gone";
+    }
+    return reshape.structures().empty() ? std::string() : reshape.begin_blocks(impl_->memory_of(name));
+  };
   std::function<int()> switch_code = [&] {
     Reshape& reshape = renewal.reshape();
-    if (impl_->objects_of(name, objects) < 0 || !reshape.begin(objects)) {
-      fmt::format_to_n(who, sizeof(who) - 1, "one of its objects is half made, or half gone");
-      return -EAGAIN;
-    }
-    if (!reshape.structures().empty()) {
-      if (const auto problem = reshape.begin_blocks(impl_->memory_of(name)); !problem.empty()) {
+    do {
+      if (const int err = places.find(reshape.blocks()); err != 0) return err;
+      if (const auto problem = look(reshape); !problem.empty()) {
         fmt::format_to_n(who, sizeof(who) - 1, "{}", problem);
         return -EAGAIN;
       }
-      if (const int err = impl_->find_places(reshape.blocks()); err != 0) return err;
-    }
+    } while (!places.give(reshape.blocks()));
     reshape.show_sizes();
     renewal.commit(codes);
     reshape.show_rooms();
     Relocation relocation = reshape.apply();
+    relocation.leave_to(impl_->runtime->kernel().check_of);
+    impl_->relocate(relocation);
     const libos_entry& kernel = impl_->runtime->kernel();
     for (const auto& block : reshape.blocks()) kernel.block_is(block.at, block.to, block.form->to_bytes);
-    impl_->relocate(relocation);
-    for (const auto& block : reshape.blocks()) {
-      if (block.to != block.at) kernel.block_free(block.at);
-    }
     return 0;
   };
   const auto before = read_parameters(*this, name);
@@ -347,6 +377,10 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
     return fail(-err, "renew '{}'{}", name, log_for_error(impl_->captured_log));
   }
 
+  // Not before: a free lets interrupts in.
+  for (const auto& block : renewal.reshape().blocks()) {
+    if (block.to != block.at) impl_->runtime->kernel().block_free(block.at);
+  }
   renewal.finish();
   plugin.body = body;
   plugin.owns_variables = renewal.adds_variables();

@@ -44,5 +44,35 @@ TEST_F(ALayout, OfTwoTypesOfOneNameIsComparedForBoth) {
   EXPECT_EQ(differences(before, layouts(a)), "") << "no object of the other is used any more";
 }
 
+TEST_F(ALayout, TellsWhichVariablesAreStructuresAndWhichStructuresMayBeHashed) {
+  auto scratch = TempDir::make();
+  ASSERT_TRUE(scratch);
+  const auto source = scratch->path() / "a.c", out = scratch->path() / "a.so";
+  ASSERT_TRUE(replace_file(source, R"(
+unsigned my_siphash(const void *at, unsigned long n);
+struct key { int port; }; struct other { int n; }; struct list { struct list *next; };
+struct key keys[4]; static struct other one; int plain; struct list *head;
+static inline unsigned jhash2(const unsigned *at) { return at[0] * 7; }
+unsigned hash_of(const struct key *key) { static struct list within; if (within.next == head) return 1; within.next = head; return jhash2((void *)key) + one.n++; }
+unsigned on_the_stack(int n) { struct list what = { head }; return my_siphash(&what, sizeof(what)); }
+int not_hashed(struct other *other) { return other->n; }
+)"));
+  ASSERT_EQ(std::system(fmt::format("cc -g -O2 -shared -fPIC -o '{}' '{}'", out.string(), source.string()).c_str()), 0);
+  const auto file = read_file(out);
+  ASSERT_TRUE(file);
+  const auto bytes = std::as_bytes(std::span(*file));
+  const auto variables = read_variables(bytes, "a.so");
+  ASSERT_TRUE(variables) << variables.error().message();
+  EXPECT_EQ(variables->at("keys"), "struct key");
+  EXPECT_EQ(variables->at("one"), "struct other");
+  EXPECT_EQ(variables->at("within"), "struct list");
+  EXPECT_FALSE(variables->contains("head"));
+  const auto hashed = hashed_structures(bytes, "a.so");
+  ASSERT_TRUE(hashed) << hashed.error().message();
+  EXPECT_TRUE(hashed->contains("struct key"));
+  EXPECT_TRUE(hashed->contains("struct list"));
+  EXPECT_FALSE(hashed->contains("struct other"));
+}
+
 }  // namespace
 }  // namespace lkm

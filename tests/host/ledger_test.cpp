@@ -174,6 +174,60 @@ const Leak kLeaks[] = {
 INSTANTIATE_TEST_SUITE_P(OfAKind, ALeak, ::testing::ValuesIn(kLeaks),
                          [](const auto& leak) { return leak.param.name; });
 
+/// References by inline functions: the kernel counts them, and the ledger sees them, in the debug image only.
+class AReference : public HostTest, public ::testing::WithParamInterface<Leak> {
+ protected:
+  static bool counted(Stack& stack) {
+    return stack.read_file("/proc/kallsyms").value_or("").find(" ref_tracker_alloc\n") != std::string::npos;
+  }
+};
+
+TEST_P(AReference, IsToldWithItsPlaceInAKernelThatCountsThem) {
+  const Leak& leak = GetParam();
+  const auto leaky = plugin("leaky");
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(leaky, "leak=given_references"));
+    ASSERT_TRUE(stack.ledger("leaky"));
+    EXPECT_TRUE(stack.ledger("leaky")->entries.empty()) << text(*stack.ledger("leaky"));
+    ASSERT_TRUE(stack.unload("leaky"));
+
+    ASSERT_TRUE(stack.load(leaky, "leak=" + leak.name));
+    const auto ledger = stack.ledger("leaky");
+    ASSERT_TRUE(ledger);
+    log_.clear();
+    if (counted(stack)) {
+      const auto* entry = find(*ledger, leak.kind);
+      ASSERT_NE(entry, nullptr) << text(*ledger);
+      EXPECT_EQ(entry->count, 1u);
+      EXPECT_EQ(entry->what, leak.what);
+      ASSERT_FALSE(entry->place.empty());
+      EXPECT_EQ(entry->place.back().function, "take_" + leak.name);
+      ASSERT_TRUE(stack.unload("leaky"));
+      EXPECT_TRUE(std::regex_search(said(log_, "leaky"), std::regex(leak.audit))) << log_;
+    } else {
+      EXPECT_TRUE(ledger->entries.empty()) << text(*ledger);
+      ASSERT_TRUE(stack.unload("leaky"));
+      EXPECT_EQ(said(log_, "leaky"), "");
+    }
+    EXPECT_TRUE(stack.modules().value().empty()) << "nothing of it leads into the module";
+    touch_everything(stack);
+  });
+  for (const char* word : {"BUG", "WARNING", "Oops"}) EXPECT_EQ(log_.find(word), std::string::npos) << log_;
+}
+
+const Leak kReferences[] = {
+    {"dev_hold", "reference", "lo",
+     line("1 reference \\(lo\\), taken", "take_dev_hold", "left, nothing tells whether it was handed over")},
+    {"dev_by_name", "reference", "lo",
+     line("1 reference \\(lo\\), taken", "take_dev_by_name", "left, nothing tells whether it was handed over")},
+    {"netdev_hold", "reference", "lo", line("1 reference \\(lo\\), taken", "take_netdev_hold", "given back")},
+    {"get_net", "reference", "network namespace",
+     line("1 reference \\(network namespace\\), taken", "take_get_net", "given back")},
+};
+
+INSTANTIATE_TEST_SUITE_P(OfAKind, AReference, ::testing::ValuesIn(kReferences),
+                         [](const auto& leak) { return leak.param.name; });
+
 class ALedger : public HostTest {};
 
 TEST_F(ALedger, TakesBackInAnOrderInWhichNothingRunsIntoWhatIsGone) {

@@ -35,6 +35,18 @@ TEST(APointerSearch, FindsPointersToTheBeginAndToTheMiddleOfABlock) {
             (std::vector<bool>{true, true, false}));
 }
 
+TEST(APointerSearch, DoesNotCountWordsThatAreExempt) {
+  static Memory memory;
+  memory.words[0] = memory.words[1] = memory.address(10);
+  memory.words[2] = memory.address(20);
+  PointerSearch search({memory.block(10, 4), memory.block(20, 4)},
+                       [](const void* word) noexcept { return word == &memory.words[2] ? 1 : 0; });
+  const auto* bytes = reinterpret_cast<const std::byte*>(memory.words.data());
+  search.over(bytes, bytes + sizeof(memory.words));
+  EXPECT_TRUE(search.finish()[0].pointed_to);
+  EXPECT_FALSE(search.finish()[1].pointed_to);
+}
+
 TEST(APointerSearch, DoesNotCountTheWordBehindABlock) {
   Memory memory;
   memory.words[0] = memory.address(14);

@@ -18,14 +18,14 @@ constexpr const char* kList = "struct list_head { struct list_head *next, *prev;
 class AForm : public CompiledLayouts {
  protected:
   /// Of struct s of both sources, after a kernel's struct list_head.
-  Result<Form> form(const std::string& before, const std::string& after) {
+  Result<Form> form(const std::string& before, const std::string& after, const std::string& inner = "struct s") {
     const auto types = [&](const std::string& source) {
       return layouts("#include <kernel.h>\n" + source + " struct s object;", "", kList);
     };
-    return make_form("struct s", types(before), types(after), {"struct s"});
+    return make_form("struct s", types(before), types(after), {"struct s", inner});
   }
-  std::string refusal(const std::string& before, const std::string& after) {
-    const auto made = form(before, after);
+  std::string refusal(const std::string& before, const std::string& after, const std::string& inner = "struct s") {
+    const auto made = form(before, after, inner);
     return made ? "none" : made.error().what();
   }
 };
@@ -122,6 +122,77 @@ TEST_F(AForm, TellsWhichMembersMove) {
   EXPECT_EQ(moves[0].distance, 16);
 }
 
+TEST_F(AForm, RearrangesStructuresWithinElementByElement) {
+  const auto made = form(
+      "struct m { int a; short gone; }; struct s { long head; struct m one, two[2]; struct { int x; } plain; };",
+      "struct m { long fresh; long a; }; struct s { long head; struct m two[2]; struct { int y, x; } plain; struct m one; };",
+      "struct m");
+  ASSERT_TRUE(made) << made.error().message();
+  struct Old {
+    int a;
+    short gone;
+  };
+  struct New {
+    long fresh, a;
+  };
+  struct Before {
+    long head;
+    Old one, two[2];
+    int x;
+  };
+  struct After {
+    long head;
+    New two[2];
+    int y, x;
+    New one;
+  };
+  EXPECT_EQ(made->from_bytes, sizeof(Before));
+  EXPECT_EQ(made->to_bytes, sizeof(After));
+  alignas(8) std::array<std::byte, 64> object{};
+  const Before before{.head = 9, .one = {-1, 7}, .two = {{2, 7}, {-3, 7}}, .x = 4};
+  std::memcpy(object.data(), &before, sizeof(before));
+  made->apply(object.data());
+  After after{};
+  std::memcpy(&after, object.data(), sizeof(after));
+  EXPECT_EQ(after.head, 9);
+  EXPECT_EQ(after.one.a, -1);
+  EXPECT_EQ(after.two[0].a, 2);
+  EXPECT_EQ(after.two[1].a, -3);
+  EXPECT_EQ(after.two[1].fresh, 0);
+  EXPECT_EQ(after.x, 4);
+  EXPECT_EQ(after.y, 0);
+  EXPECT_EQ(std::ranges::count(made->remarks, "struct s: 'two[].fresh' is new, and zero"), 1) << "once for all elements";
+}
+
+TEST_F(AForm, KeepsWhatTwoArraysOfStructuresShare) {
+  const std::string m = "struct m { int a; }; ", list = "struct m { int a; struct list_head l; }; ";
+  const auto grown = form(m + "struct s { struct m all[2]; };", m + "struct s { struct m all[3]; };", "struct m");
+  ASSERT_TRUE(grown) << grown.error().message();
+  EXPECT_EQ(grown->members.size(), 2u);
+  EXPECT_EQ(fmt::format("{}", fmt::join(grown->remarks, "; ")), "struct s: 'all' has 3 elements, had 2: what both have is kept");
+  EXPECT_EQ(refusal(list + "struct s { struct m all[2]; };", list + "struct s { struct m all[4]; };", "struct m"),
+            "struct s: 'all[].l' is new, and struct list_head has to be initialised");
+  EXPECT_EQ(refusal(list + "struct s { struct m all[4]; };", list + "struct s { struct m all[2]; };", "struct m"),
+            "struct s: 'all[].l' is gone, and others may point to struct list_head");
+}
+
+TEST_F(AForm, TakesPointersToAStructureWithinAlong) {
+  // To `one` and to its first member leads one address. A number there is not pointed to.
+  const auto made = form("struct m { int a; struct list_head l; }; struct s { long head; struct m one; };",
+                         "struct m { long fresh; int a; struct list_head l; }; struct s { long head, next; struct m one; };",
+                         "struct m");
+  ASSERT_TRUE(made) << made.error().message();
+  const auto moves = made->moves(nullptr);
+  ASSERT_EQ(moves.size(), 2u);
+  EXPECT_EQ(moves[0].at, 8u);
+  EXPECT_EQ(moves[0].distance, 8) << "to the structure";
+  EXPECT_EQ(moves[1].at, 16u);
+  EXPECT_EQ(moves[1].distance, 16) << "to its list";
+  EXPECT_EQ(refusal("struct m { struct list_head l; }; struct s { long head; struct m one; };",
+                    "struct m { long a; struct list_head l; }; struct s { long head; struct m one; };", "struct m"),
+            "struct s: 'one.l' has the address of 'one', and must stay in front");
+}
+
 TEST_F(AForm, MovesAsAWholeWithItsMembers) {
   const auto made = form("struct s { long first; struct list_head queue; long last; };",
                          "struct s { long first; long fresh[2]; struct list_head queue; long last; };");
@@ -151,7 +222,7 @@ class AReshape : public CompiledLayouts {
     for (auto& block : held) block.build = kBuild;
     const auto was = layouts(before + " struct s object;"), now = layouts(after + " struct s object;");
     std::vector<std::string> reasons;
-    Reshape reshape({}, held, sites, was, now, reasons);
+    Reshape reshape({}, held, sites, was, now, hashed_, reasons);
     if (reasons.empty() && !reshape.structures().empty()) reasons = reshape.remarks();
     return fmt::format("{}", fmt::join(reasons, "; "));
   }
@@ -162,6 +233,7 @@ class AReshape : public CompiledLayouts {
     return {.at = memory_.data(), .size = size, .room = room, .kind = "block", .movable = true, .place = call};
   }
 
+  std::set<std::string> hashed_;
   alignas(8) std::array<std::byte, 64> memory_{};
 };
 
@@ -192,6 +264,42 @@ TEST_F(AReshape, RefusesBlocksThatMayBeOrMayHaveAnother) {
   EXPECT_EQ(plan(before, after, {object}, {known}), "struct s: needs 16 bytes, and each object by a.c:1 has room for 8");
 }
 
+TEST_F(AReshape, TakesWhatIsButAMemberOfItsBlocks) {
+  const std::string s = " struct s { long a; struct m one, all[2]; };";
+  const auto hints = std::map<std::uintptr_t, AllocationHints>{{1, result("struct s", 32)}};
+  EXPECT_EQ(plan("struct m { long x; };" + s, "struct m { long x, y; };" + s, {block(1, 32, 64)}, hints),
+            "struct s: 1 block rearranged in place; struct s: 'one.y' is new, and zero; struct s: 'all[].y' is new, and zero");
+  EXPECT_EQ(plan("struct m { int x, y; };" + s, "struct m { int y, x; };" + s, {block(1, 32, 64)}, hints),
+            "struct s: 1 block rearranged in place")
+      << "of the same size, in a structure that looks the same";
+  EXPECT_EQ(plan("struct n { long x; }; struct m { struct n in; };" + s, "struct n { long y, x; }; struct m { struct n in; };" + s,
+                 {block(1, 32, 64)}, hints),
+            "struct s: 1 block rearranged in place; struct s: 'one.in.y' is new, and zero; struct s: 'all[].in.y' is new, and zero");
+}
+
+TEST_F(AReshape, RefusesAMemberThatMayBeHashed) {
+  const std::string s = " struct s { long a; struct m one; };";
+  hashed_ = {"struct m", "struct s"};
+  EXPECT_EQ(plan("struct m { int x, y; };" + s, "struct m { int y, x; };" + s, {block(1, 16, 64)}, {{1, result("struct s", 16)}}),
+            "struct m has changed, and where the module hashes something it has one: its tables would not find it");
+}
+
+TEST_F(AReshape, RefusesWhatIsAMemberOfSomethingElseToo) {
+  const std::string before = "struct m { long x; };", after = "struct m { long x, y; };";
+  const std::string s = " struct s { long a; struct m one; };";
+  const std::string other = " struct other { struct m its; }; struct other another;";
+  const auto refusal = "struct m has changed, and struct s has one in a union: nothing tells whether it is in use there";
+  const auto hints = std::map<std::uintptr_t, AllocationHints>{{1, result("struct s", 16)}};
+  EXPECT_EQ(plan(before + s + other, after + s + other, {block(1, 16, 64)}, hints),
+            "struct m has changed, and struct other has one in it: 'its'; struct s: 'one' is struct m, which has another size");
+  const std::string in_union = " struct s { long a; union { long n; struct m one; }; };";
+  EXPECT_NE(plan(before + in_union, after + in_union, {block(1, 16, 64)}, hints).find(refusal), std::string::npos);
+  const std::string in_named = " struct s { long a; union { struct m *p; struct m one; } u; };";
+  EXPECT_NE(plan(before + in_named, after + in_named, {block(1, 16, 64)}, hints).find(refusal), std::string::npos);
+  EXPECT_EQ(plan(before + s, after + s, {block(1, 16, 64), block(2, 24, 32)}, {*hints.begin(), {2, {}}}),
+            "struct m has changed, and a block by a.c:2 may be one, or have some: no variable there has a type of that size");
+}
+
 /// Sixteen words of which some point into others.
 struct Memory {
   alignas(8) std::array<std::uintptr_t, 16> words{};
@@ -217,6 +325,20 @@ TEST(ARelocation, CorrectsPointersToTheBeginAndTheMiddleTaggedAndInverted) {
   EXPECT_EQ(memory.words[1], memory.address(8) + 3);
   EXPECT_EQ(memory.words[2], memory.address(7) | 1);
   EXPECT_EQ(memory.words[3], ~memory.address(8));
+}
+
+TEST(ARelocation, LeavesWhatTheAllocatorKeepsForItself) {
+  static Memory memory;
+  memory.words = {memory.address(4), memory.address(4), memory.address(4)};
+  Relocation relocation({{.at = memory.address(4), .size = 8, .distance = 24}});
+  relocation.leave_to([](const void* word) noexcept {
+    return word == &memory.words[0] ? LIBOS_CHECK_SLAB : word == &memory.words[1] ? LIBOS_CHECK_OBJECT : LIBOS_CHECK_NONE;
+  });
+  auto* bytes = reinterpret_cast<std::byte*>(memory.words.data());
+  relocation.over(bytes, bytes + sizeof(memory.words));
+  EXPECT_EQ(memory.words[0], memory.address(4));
+  EXPECT_EQ(memory.words[1], memory.address(7));
+  EXPECT_EQ(memory.words[2], memory.address(7));
 }
 
 TEST(ARelocation, LeavesAllOthers) {

@@ -370,7 +370,7 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
         }
         expect_refused_in_place(stack, other_key, "struct flowmeter_key: 'sport' is at byte");
         // A pointer to the table and one to what it is in are the same.
-        expect_refused_in_place(stack, in_front, "'flows' has the address of the whole");
+        expect_refused_in_place(stack, in_front, "has the address of the whole");
         // A netns that comes after a swap gets its hooks from the new code.
         expect_renewed(stack, other);
         ASSERT_TRUE(stack.netns_add("later"));
@@ -391,7 +391,7 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
 }
 
 TEST_F(Flowmeter, KeepsItsFlowsWhenTheirStructureChanges) {
-  // One more number has a place in the block, five have none; all the other numbers are behind it.
+  // One more number has a place in the block, twenty have none; all the other numbers are behind it.
   const auto with_more = [](const char* more) {
     return edited("xt_flowmeter",
                   {{"xt_flowmeter.c", "\tu64 packets;\n", std::string(more) + "\tu64 packets;\n"},
@@ -399,7 +399,7 @@ TEST_F(Flowmeter, KeepsItsFlowsWhenTheirStructureChanges) {
                    {"xt_flowmeter.c", "rate = flow->rate;\n\tspin_unlock_bh(&flow->lock);\n\n\tif (ipv6",
                     "rate = flow->extra[0];\n\tspin_unlock_bh(&flow->lock);\n\n\tif (ipv6"}});
   };
-  const auto fits = with_more("\tu64 extra[1];\n"), moves = with_more("\tu64 extra[5];\n");
+  const auto fits = with_more("\tu64 extra[1];\n"), moves = with_more("\tu64 extra[20];\n");
   with(
       "xt_flowmeter",
       [&](Stack& stack, const std::string& plain) {

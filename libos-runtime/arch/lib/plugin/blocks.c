@@ -5,10 +5,10 @@
  * made with room (ledger.c). What it does not suffice for moves to a block of its own.
  */
 #include <linux/list.h>
-#include <linux/module.h>
-#include <linux/mutex.h>
+#include <linux/mm.h>
+#include <linux/skbuff.h>
 #include <linux/slab.h>
-#include <../kernel/module/internal.h>
+#include <net/hotdata.h>
 #include <../mm/slab.h>
 #include "ledger.h"
 #include "plugin.h"
@@ -57,15 +57,9 @@ static bool is_memory(u8 class)
 
 int libos_module_memory(const char *name, libos_held_visit visit, void *cookie)
 {
+	const struct ledger *ledger = libos_ledger_named(name);
 	const struct ledger_record *record;
-	struct ledger *ledger = NULL;
-	struct module *mod;
 
-	mutex_lock(&module_mutex);
-	mod = find_module(name);
-	if (mod)
-		ledger = libos_ledger_of(mod);
-	mutex_unlock(&module_mutex);
 	if (!ledger)
 		return -ENOENT;
 	list_for_each_entry(record, &ledger->records, node) {
@@ -96,14 +90,52 @@ static bool is_block(const struct ledger_record *record)
 
 void libos_block_is(void *was, void *now, size_t size)
 {
-	struct ledger_record *record = libos_ledger_find((unsigned long)was, is_block), *cache;
+	struct ledger_record *record, *cache;
 
+	libos_debug_objects_moved(was, ksize(was));
+	record = libos_ledger_find_moved((unsigned long)was, (unsigned long)now, is_block);
 	if (!record)
 		return;
 	record->count = size;
-	if (now != was)
-		libos_ledger_rekey(record, (unsigned long)now);
 	cache = record->class == LEDGER_OBJECT ? libos_ledger_cache_of(record) : NULL;
 	if (cache)
 		cache->count = size;
+}
+
+int libos_check_of(const void *word)
+{
+	const struct slab *slab = virt_addr_valid(word) ? virt_to_slab(word) : NULL;
+	const void *object;
+
+	if (!slab)
+		return LIBOS_CHECK_NONE;
+	/* Red zones, who asked for it, and what was the next free one. */
+	object = nearest_obj(slab->slab_cache, slab, (void *)word);
+	if (word < object || word >= object + slab->slab_cache->object_size)
+		return LIBOS_CHECK_SLAB;
+	return libos_is_debug_object(word) ? LIBOS_CHECK_OBJECT : LIBOS_CHECK_NONE;
+}
+
+/* A packet's head is in one of two slab caches, in one of them by twos. */
+static bool is_packet(const void *at)
+{
+	const struct slab *slab = virt_addr_valid(at) ? virt_to_slab(at) : NULL;
+	struct kmem_cache *cache;
+	size_t offset;
+
+	if (!slab)
+		return false;
+	cache = slab->slab_cache;
+	offset = at - nearest_obj(cache, slab, (void *)at);
+	if (cache == net_hotdata.skbuff_cache)
+		return !offset;
+	return cache == net_hotdata.skbuff_fclone_cache &&
+	       (!offset || offset == offsetof(struct sk_buff_fclones, skb2));
+}
+
+void *libos_packet_cb(void *at)
+{
+	struct sk_buff *skb = at;
+
+	return is_packet(at) && refcount_read(&skb->users) ? skb->cb : NULL;
 }

@@ -21,7 +21,7 @@
 #include "plugin.h"
 
 enum { OP_TAKE, OP_GIVE, OP_ARM };
-enum { A0, A1, A2, A3, A4, A5, RET, I0, M0, P4, SIZE, NO };
+enum { A0, A1, A2, A3, A4, A5, RET, I0, M0, P4, SIZE, O0, T1, T2, DIR, NO };
 enum { INT, PTR, NUM, BOOL, ANY };
 
 /* What the stubs leave on the stack; ledger_stubs.S knows the layout. */
@@ -72,6 +72,20 @@ struct ledger *libos_ledger_of(const struct module *mod)
 			return ledger;
 	}
 	return NULL;
+}
+
+/* NULL: no module of that name, or no plugin. */
+struct ledger *libos_ledger_named(const char *module)
+{
+	struct ledger *ledger = NULL;
+	const struct module *mod;
+
+	mutex_lock(&module_mutex);
+	mod = find_module(module);
+	if (mod)
+		ledger = libos_ledger_of(mod);
+	mutex_unlock(&module_mutex);
+	return ledger;
 }
 
 /* Another mapping may lie where an old one did, so addresses of calls count as long as nothing is mapped anew. */
@@ -144,14 +158,6 @@ void libos_ledger_rehash(const struct module *mod)
 		hash_del(&record->hash);
 		hash_add(records, &record->hash, ledger_key(record));
 	}
-}
-
-/* What it is about has another address. */
-void libos_ledger_rekey(struct ledger_record *record, unsigned long key)
-{
-	hash_del(&record->hash);
-	record->not_key = ~key;
-	hash_add(records, &record->hash, key);
 }
 
 void libos_ledger_close(struct ledger *ledger)
@@ -250,6 +256,19 @@ struct ledger_record *libos_ledger_find(unsigned long key, bool (*is)(const stru
 
 	hash_for_each_possible(records, record, hash, key) {
 		if (ledger_key(record) == key && is(record))
+			return record;
+	}
+	return NULL;
+}
+
+/* Before libos_ledger_rehash(): of what has moved. Its key has been corrected, and it is still where the old one was. */
+struct ledger_record *libos_ledger_find_moved(unsigned long was, unsigned long now,
+					      bool (*is)(const struct ledger_record *record))
+{
+	struct ledger_record *record;
+
+	hash_for_each_possible(records, record, hash, was) {
+		if (ledger_key(record) == now && is(record))
 			return record;
 	}
 	return NULL;
@@ -394,6 +413,14 @@ static unsigned long value(const struct ledger_frame *frame, u8 from)
 		return *(unsigned long *)frame->args[4];
 	case SIZE:
 		return frame->size;
+	case O0:
+		return libos_ledger_owner((void *)frame->args[0]);
+	case T1:
+		return frame->args[1] ? *(unsigned long *)frame->args[1] : 0;
+	case T2:
+		return frame->args[2] ? *(unsigned long *)frame->args[2] : 0;
+	case DIR:
+		return libos_ledger_references((void *)frame->result);
 	case NO:
 		return 0;
 	}
@@ -611,16 +638,10 @@ unsigned int libos_ledger_add_to_audit(struct ledger *ledger)
 
 int libos_module_ledger(const char *name, libos_ledger_visit visit, void *cookie)
 {
+	struct ledger *ledger = libos_ledger_named(name);
 	struct ledger_record *record;
-	struct ledger *ledger = NULL;
 	struct ledger_place *place;
-	struct module *mod;
 
-	mutex_lock(&module_mutex);
-	mod = find_module(name);
-	if (mod)
-		ledger = libos_ledger_of(mod);
-	mutex_unlock(&module_mutex);
 	if (!ledger)
 		return -ENOENT;
 	/* Nothing below sleeps. */

@@ -59,6 +59,7 @@ enum ledger_class {
 	LEDGER_PROTOSW,
 	LEDGER_QDISC,
 	LEDGER_RCU,
+	LEDGER_REFERENCE,
 	LEDGER_REGISTRATION,
 	LEDGER_RTNL_MESSAGE,
 	LEDGER_RX_HANDLER,
@@ -162,13 +163,15 @@ static inline unsigned long ledger_more(const struct ledger_record *record)
 int libos_ledger_open(struct module *mod, unsigned long bias, u32 build);
 void libos_ledger_renew(struct module *mod, unsigned long bias, u32 build);
 struct ledger *libos_ledger_of(const struct module *mod);
+struct ledger *libos_ledger_named(const char *module);
 void libos_ledger_rehash(const struct module *mod);
 void libos_ledger_close(struct ledger *ledger);
 void libos_ledger_drop(struct ledger_record *record);
 struct ledger_record *libos_ledger_put_back(const struct ledger_record *copy);
 void libos_ledger_purge(struct ledger *ledger, bool all);
-void libos_ledger_rekey(struct ledger_record *record, unsigned long key);
 struct ledger_record *libos_ledger_find(unsigned long key, bool (*is)(const struct ledger_record *record));
+struct ledger_record *libos_ledger_find_moved(unsigned long was, unsigned long now,
+					      bool (*is)(const struct ledger_record *record));
 unsigned int libos_ledger_begin_audit(struct ledger *ledger);
 unsigned int libos_ledger_add_to_audit(struct ledger *ledger);
 void *libos_ledger_function(const char *name);
@@ -206,6 +209,11 @@ void libos_ledger_taken(struct ledger_record *record);
 void libos_ledger_dropped(struct ledger_record *record);
 struct rtnl_msg_handler;
 int libos_ledger_protocol(const struct rtnl_msg_handler *handler);
+/* Of counted references (CONFIG_REF_TRACKER): whose directory that is, and which is a device's. */
+struct net_device;
+struct ref_tracker_dir;
+unsigned long libos_ledger_owner(const struct ref_tracker_dir *dir);
+unsigned long libos_ledger_references(const struct net_device *dev);
 void libos_ledger_name(const struct ledger_record *record, char *name, size_t len);
 
 /* audit.c, from kernel/module/main.c by module_main.h: the module's exit has run, its memory is still there. */

@@ -168,6 +168,102 @@ static bool file_there(const struct ledger_record *record)
 	return file_count(file);
 }
 
+#ifdef CONFIG_REF_TRACKER
+
+static bool is_of_namespace(const struct ref_tracker_dir *dir)
+{
+	return !strncmp(dir->name, "net ", 4); /* no device has a blank in its name */
+}
+
+/* The namespace whose references do not keep it alive has another directory. */
+static bool is_of_passive(const struct ref_tracker_dir *dir)
+{
+	return !strcmp(dir->name, "net notrefcnt");
+}
+
+unsigned long libos_ledger_owner(const struct ref_tracker_dir *dir)
+{
+	if (is_of_passive(dir))
+		return (unsigned long)container_of(dir, struct net, notrefcnt_tracker);
+	if (is_of_namespace(dir))
+		return (unsigned long)container_of(dir, struct net, refcnt_tracker);
+	return (unsigned long)container_of(dir, struct net_device, refcnt_tracker);
+}
+
+unsigned long libos_ledger_references(const struct net_device *dev)
+{
+	return (unsigned long)&dev->refcnt_tracker;
+}
+
+/* Of those without a tracker only the number is known. */
+static bool reference_there(const struct ledger_record *record)
+{
+	const struct ref_tracker_dir *dir = (void *)record->count;
+	const struct list_head *at;
+
+	if (!ledger_more(record))
+		return refcount_read(&dir->no_tracker) > 1;
+	list_for_each(at, &dir->list) {
+		if ((unsigned long)at == ledger_more(record)) /* a tracker begins with its node */
+			return true;
+	}
+	return false;
+}
+
+static int put_reference(struct ledger_record *record)
+{
+	struct ref_tracker *tracker = (void *)ledger_more(record);
+	struct ref_tracker_dir *dir = (void *)record->count;
+
+	if (!tracker) {
+		strscpy(record->place->sum.why, "nothing tells whether it was handed over");
+		return -EPERM;
+	}
+	if (is_of_passive(dir))
+		__netns_tracker_free(key(record), &tracker, false);
+	else if (is_of_namespace(dir))
+		put_net_track(key(record), &tracker);
+	else
+		netdev_put(key(record), &tracker);
+	return 0;
+}
+
+static void reference_name(const struct ledger_record *record, char *name, size_t len)
+{
+	const struct net_device *dev = key(record);
+
+	strscpy(name, is_of_namespace((void *)record->count) ? "network namespace" : dev->name, len);
+}
+
+#else
+
+unsigned long libos_ledger_owner(const struct ref_tracker_dir *dir)
+{
+	return 0;
+}
+
+unsigned long libos_ledger_references(const struct net_device *dev)
+{
+	return 0;
+}
+
+static bool reference_there(const struct ledger_record *record)
+{
+	return true;
+}
+
+static int put_reference(struct ledger_record *record)
+{
+	return -EOPNOTSUPP;
+}
+
+static void reference_name(const struct ledger_record *record, char *name, size_t len)
+{
+	name[0] = 0;
+}
+
+#endif
+
 bool libos_ledger_there(const struct ledger_record *record)
 {
 	const struct ledger_kind *kind = &libos_ledger_kinds[record->class];
@@ -414,7 +510,7 @@ static int stop_thread(struct ledger_record *record)
 
 /* -- the words ---------------------------------------------------------------------------------------------- */
 
-enum { NAME_NONE, NAME_IN, NAME_AT, CALLS_AT, CALLS };
+enum { NAME_NONE, NAME_IN, NAME_AT, NAME_REFERENCE, CALLS_AT, CALLS };
 
 /* As %ps, without the module in brackets. */
 static void function_name(unsigned long address, char *name, size_t len)
@@ -441,6 +537,9 @@ void libos_ledger_name(const struct ledger_record *record, char *name, size_t le
 			name[0] = 0;
 		name[len - 1] = 0;
 		break;
+	case NAME_REFERENCE:
+		reference_name(record, name, len);
+		break;
 	case CALLS_AT:
 		function_name(word(at), name, len);
 		break;
@@ -459,7 +558,7 @@ void libos_ledger_name(const struct ledger_record *record, char *name, size_t le
 /*
  * Phases of a clean-up: what is pending ends before anything sleeps (0); threads before what they use goes (1);
  * what runs the module's code when it is taken back may give back other things itself (2); the rest of what
- * leads into the module (3); queues (4); memory (5) before what it is from (6).
+ * leads into the module (3); queues and references (4); memory (5) before what it is from (6).
  */
 const struct ledger_kind libos_ledger_kinds[LEDGER_CLASSES] = {
 	[LEDGER_THREAD] = { WORDS("kernel thread", "kernel threads", "started", "stopped"), .phase = 1,
@@ -548,6 +647,9 @@ const struct ledger_kind libos_ledger_kinds[LEDGER_CLASSES] = {
 	[LEDGER_MODULE_REF] = { WORDS("reference to a module", "references to modules", "taken", "given back"),
 				.phase = 3, .flags = LEDGER_COUNTED | LEDGER_NO_CODE,
 				NAMED_IN(struct module, name) },
+	[LEDGER_REFERENCE] = { WORDS("reference", "references", "taken", "given back"), .phase = 4,
+			       .flags = LEDGER_HEAP | LEDGER_COUNTED | LEDGER_NO_CODE, .there = reference_there,
+			       .undo = put_reference, .name = NAME_REFERENCE },
 
 	[LEDGER_TIMER] = { WORDS("timer pending", "timers pending", "armed", "cancelled"), .phase = 0,
 			   .flags = LEDGER_PENDING, .there = timer_there, .undo = cancel_timer, .name = CALLS },

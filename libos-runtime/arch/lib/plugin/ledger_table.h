@@ -15,7 +15,9 @@
  *
  * Keys and counts: RET the result, A0 to A5 an argument, I0 the int that argument 0 points to, M0 the
  * protocol of the rtnetlink handler that it points to, P4 the pointer that the call has stored where argument 4
- * points to, SIZE argument 1, which is the size of objects that are given some room besides, NO none.
+ * points to, SIZE argument 1, which is the size of objects that are given some room besides, NO none. Of references that
+ * the kernel counts: O0 the owner of the directory that argument 0 is, T1 and T2 the tracker that argument 1 or 2 points
+ * to, 0 for none, DIR the directory of the device that is the result.
  *
  * The end of memory is not here: ledger_memory.h.
  */
@@ -294,3 +296,16 @@ LEDGER_GIVE(module_put, MODULE_REF, A0, NO)
 #undef PAIR_AT
 #undef PAIR_IN
 #undef PAIR_MADE
+
+/*
+ * -- references to devices and namespaces: where the configuration counts them, the inline functions call these ----------
+ * The key is the device or the namespace, which ends with its memory; the count is the directory of its references.
+ */
+LEDGER_TAKE(ref_tracker_alloc, REFERENCE, O0, T1, A0, INT, OWN, none)
+LEDGER_GIVE(ref_tracker_free, REFERENCE, O0, T1)
+#ifdef CONFIG_NET_DEV_REFCNT_TRACKER
+LEDGER_TAKE(dev_get_by_name, REFERENCE, RET, NO, DIR, PTR, OWN, none)
+LEDGER_TAKE(dev_get_by_index, REFERENCE, RET, NO, DIR, PTR, OWN, none)
+LEDGER_TAKE(netdev_get_by_name, REFERENCE, RET, T2, DIR, PTR, OWN, none)
+LEDGER_TAKE(netdev_get_by_index, REFERENCE, RET, T2, DIR, PTR, OWN, none)
+#endif

@@ -247,3 +247,21 @@ int libos_module_objects(const char *name, libos_objects_visit to, void *cookie)
 	}
 	return used;
 }
+
+static void tell_moved(void *cookie, struct libos_objects *kind, void *object, const char *called)
+{
+	libos_debug_objects_moved(object, kind->room);
+}
+
+/* After a swap that has rearranged them. */
+void libos_objects_moved(const struct module *mod)
+{
+	struct visit v = { .to = tell_moved };
+
+	if (!IS_ENABLED(CONFIG_DEBUG_OBJECTS))
+		return;
+	list_for_each_entry(v.kind, &kinds, node) {
+		if (v.kind->mod == mod)
+			visit_all(&v);
+	}
+}

@@ -38,7 +38,23 @@ int libos_count_inside(const struct module *mod, bool interrupt, char *who, size
 int libos_reset_qdiscs(const struct module *mod, struct libos_reset *reset);
 void libos_remake_qdiscs(const char *module);
 
+/* lib/debugobjects.c, by debug_objects.h */
+#ifdef CONFIG_DEBUG_OBJECTS
+void libos_debug_objects_moved(const void *at, size_t size);
+bool libos_is_debug_object(const void *at);
+#else
+static inline void libos_debug_objects_moved(const void *at, size_t size)
+{
+}
+
+static inline bool libos_is_debug_object(const void *at)
+{
+	return false;
+}
+#endif
+
 /* objects.c */
+void libos_objects_moved(const struct module *mod);
 void libos_objects_registering(struct module *mod, u8 class, void *ops);
 void libos_objects_unregistered(const void *ops);
 void libos_objects_close(const struct module *mod);

@@ -118,10 +118,12 @@ static int renew(struct module *mod, const struct libos_plugin *plugin, struct l
 		libos_symbols_drop(&symbols);
 		return err;
 	}
+	/* Before anything can come in between: what is known by its address may have another. */
+	libos_ledger_rehash(mod);
+	libos_objects_moved(mod);
 	old_symbols = mod->core_kallsyms;
 	mod->core_kallsyms = symbols;
 	take_over(mod, info->mod, info);
-	libos_ledger_rehash(mod);
 	libos_ledger_renew(mod, plugin->load_bias, plugin->build);
 	synchronize_rcu();
 	libos_symbols_drop(&old_symbols);

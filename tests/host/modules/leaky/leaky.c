@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Takes one thing of the kind that its parameter `leak` names, in its init or, where that would be over by then,
- * in its exit; and gives nothing back. "none" leaks nothing, and "given" takes one of several kinds and gives
- * all of it back.
+ * in its exit; and gives nothing back. "none" leaks nothing, and "given_references" gives back what it takes.
  */
 #include <linux/cdev.h>
 #include <linux/debugfs.h>
@@ -493,6 +492,48 @@ static int take_socket(void)
 	return sock_create_kern(&init_net, PF_INET, SOCK_DGRAM, IPPROTO_UDP, &sock);
 }
 
+/* -- references ------------------------------------------------------------------------------------------------- */
+
+static int take_dev_hold(void)
+{
+	dev_hold(init_net.loopback_dev);
+	return 0;
+}
+
+static int take_dev_by_name(void)
+{
+	return dev_get_by_name(&init_net, "lo") ? 0 : -ENODEV;
+}
+
+static netdevice_tracker dev_tracker;
+
+static int take_netdev_hold(void)
+{
+	netdev_hold(init_net.loopback_dev, &dev_tracker, GFP_KERNEL);
+	return 0;
+}
+
+static netns_tracker net_tracker;
+
+static int take_get_net(void)
+{
+	get_net_track(&init_net, &net_tracker, GFP_KERNEL);
+	return 0;
+}
+
+static int take_references(void)
+{
+	int err = take_dev_hold() ?: take_dev_by_name() ?: take_netdev_hold() ?: take_get_net();
+
+	if (err)
+		return err;
+	put_net_track(&init_net, &net_tracker);
+	netdev_put(init_net.loopback_dev, &dev_tracker);
+	dev_put(init_net.loopback_dev);
+	dev_put(init_net.loopback_dev);
+	return 0;
+}
+
 /* ------------------------------------------------------------------------------------------------------------ */
 
 static int take_many(void)
@@ -548,6 +589,11 @@ static const struct kind {
 	{ "cc", take_cc },
 	{ "ulp", take_ulp },
 	{ "socket", take_socket },
+	{ "dev_hold", take_dev_hold },
+	{ "dev_by_name", take_dev_by_name },
+	{ "netdev_hold", take_netdev_hold },
+	{ "get_net", take_get_net },
+	{ "given_references", take_references },
 	{ "many", take_many },
 	{ "failing", take_many, false, true },
 };
