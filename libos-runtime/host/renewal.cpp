@@ -137,6 +137,13 @@ Result<Renewal> Renewal::prepare(ModuleBody& body, const PluginFile& next, ReadB
     if (layout->second[0].bytes > kPacketRoom) continue;
     reasons.push_back(fmt::format("{} has changed, and may lie in packets, too: a function gives that of a struct sk_buff", structure));
   }
+  for (const auto& [structure, layouts] : body.layouts) {
+    if (!structure.ends_with("_cb") || layouts[0].bytes > kPacketRoom) continue;
+    const auto now = renewal.build_.layouts.find(structure);
+    if (now == renewal.build_.layouts.end() || now->second == layouts) continue;
+    reasons.push_back(fmt::format("{} has changed, and by its name it lies in packets (skb->cb), of which nothing tells where they "
+                                  "all are: with --state reset sockets and qdiscs end, and their packets with them", structure));
+  }
   if (renewal.reshape_.moves_members() && uses_rhashtable(next)) {
     reasons.emplace_back("members have other places than before, which its rhashtables know: add them at the end");
   }

@@ -393,6 +393,7 @@ class Stack {
   static Result<void> refuse_to_drain(const std::string& name);
   Result<void> refuse_to_delete_devices(const std::string& name, const SwapReport& report);
   Result<void> reset_sockets(const std::string& name, SwapReport& report);
+  void undo_reset(const std::string& name);
   void unload_when_idle(const std::string& retired);
   Result<SwapReport> swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
                                const std::string& parameters, SwapReport report);

@@ -620,6 +620,8 @@ Result<void> Stack::reset_sockets(const std::string& name, SwapReport& report) {
     request.interrupt = interrupt ? 1 : 0;
     return impl_->runtime->kernel().module_reset(name.c_str(), &request);
   });
+  // One of several qdiscs could not be ended: the others are made anew in the code that serves on.
+  if (err != 0) undo_reset(name);
   if (err == -EAGAIN) {
     return fail_hint(EBUSY, "end what waits there, then save again", "'{}' is in use: {}", name, who);
   }
@@ -629,6 +631,12 @@ Result<void> Stack::reset_sockets(const std::string& name, SwapReport& report) {
   if (err != 0) return fail(-err, "end the sockets and the qdiscs of '{}'", name);
   for (const auto& device : impl_->devices_of(name)) report.reset.push_back("device " + device);
   return {};
+}
+
+void Stack::undo_reset(const std::string& name) {
+  libos_reset undo{};
+  undo.undo = 1;
+  impl_->runtime->kernel().module_reset(name.c_str(), &undo);
 }
 
 /// On a fiber of its own: takes a drained generation out when its last connection is gone.
@@ -664,14 +672,17 @@ Result<SwapReport> Stack::swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
   plugin.zombie = false;
   if (!unloaded) {
     forget(plugin);
-    libos_reset undo{};
-    undo.undo = 1;
-    if (!report.reset.empty()) impl_->runtime->kernel().module_reset(name.c_str(), &undo);
+    std::string ended;
+    for (const auto& what : report.reset) ended += "\n  ended before that: " + what;
+    if (!report.reset.empty()) undo_reset(name);
+    // The kernel asks for the module of a qdisc by that name.
+    const auto by_default = sysctl("net.core.default_qdisc");
+    if (by_default && name == "sch_" + *by_default) ended += "\n  net.core.default_qdisc names it";
     return fail_hint(EBUSY, "end what uses it, or load the new code under another name",
                      "swap '{}': in use, and of a kind that is swapped only while idle ({}); "
-                     "generation {} serves on{}{}",
+                     "generation {} serves on{}{}{}",
                      name, unloaded.error().what(), report.from_generation,
-                     report.not_in_place.empty() ? "" : "\n  it ", report.not_in_place);
+                     report.not_in_place.empty() ? "" : "\n  it ", report.not_in_place, ended);
   }
 
   int err = 0;

@@ -406,7 +406,9 @@ TEST_F(Delayline, IsRenewedWithTheFramesOnTheWire) {
       "delayline",
       {{"delayline.c", "skb->len + ETH_HLEN);", "skb->len + ETH_HLEN + 1000000);"},
        {"delayline.c", "\"under_way\"", "\"on_the_wire\""},
-       {"delayline.c", "u32 loss;\n\tu32 limit;", "u64 extra[3];\n\tu32 loss;\n\tu32 limit;"}});
+       {"delayline.c", "u32 loss;\n\tu32 limit;", "u64 extra[3];\n\tu32 loss;\n\tu32 limit;"},
+       // Two of which are members.
+       {"delayline.c", "\tu64_stats_t bytes;\n", "\tu64 extra[2];\n\tu64_stats_t bytes;\n"}});
   const auto larger =
       edited("delayline", {{"delayline.c", "u32 loss;\n\tu32 limit;", "u32 loss[2];\n\tu32 limit;"},
                            {"delayline.c", "READ_ONCE(from->loss)", "READ_ONCE(from->loss[0])"},

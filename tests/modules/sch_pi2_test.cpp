@@ -596,5 +596,61 @@ TEST_F(Pi2, EndsAndIsMadeAnewWithItsOptionsAndNothingElseWhenItIsReset) {
   });
 }
 
+TEST_F(Pi2, IsMadeAnewInTheOldCodeWhenTheModuleCannotBeUnloadedAfterAReset) {
+  // It has a reference on itself, as a module that forgets one has.
+  const auto stuck = edited("sch_pi2", {{"sch_pi2.c", "return register_qdisc(", "__module_get(THIS_MODULE);\n\treturn register_qdisc("}});
+  const auto marked = edited("sch_pi2", {{"sch_pi2.c", "q->stats.packets++;", "q->stats.packets += 1000;"}});
+  with("sch_pi2", [&](Stack& stack, const std::string&) {
+    ASSERT_TRUE(stack.load(stuck));
+    auto bottleneck = Bottleneck::make(stack);
+    ASSERT_TRUE(bottleneck);
+    ASSERT_TRUE(bottleneck->pi2({{TCA_PI2_ALPHA, 0}, {TCA_PI2_BETA, 0}, {TCA_PI2_LIMIT, 777}}));
+    Datagrams traffic(stack, 0);
+    for (int i = 0; i < 50; ++i) traffic.send(1000);
+    const Statistics before = bottleneck->statistics();
+    ASSERT_GT(before.waiting, 20u);
+
+    const auto report = stack.swap(marked, {.state = StatePolicy::kReset});
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().errno_value(), EBUSY);
+    const auto said = report.error().message();
+    EXPECT_NE(said.find("generation 1 serves on"), said.npos) << said;
+    EXPECT_NE(said.find(fmt::format("of eth0, with {} packets in it", before.waiting)), said.npos) << said;
+
+    const Statistics after = bottleneck->statistics();
+    EXPECT_EQ(after.options, before.options);
+    EXPECT_EQ(after.waiting, 0u);
+    for (int i = 0; i < 50; ++i) traffic.send(1000);
+    EXPECT_EQ(bottleneck->statistics().pi2.packets, 50u) << "by the old code";
+    for (int i = 0; i < 100 && bottleneck->statistics().waiting > 0; ++i) stack.sleep_for(50ms);
+    stack.sleep_for(50ms);
+    traffic.receive();
+    EXPECT_EQ(traffic.received_, traffic.sent_ - before.waiting);
+    EXPECT_EQ(stack.modules().value().at(0).generation, 1u);
+    ASSERT_TRUE(bottleneck->remove());
+  });
+}
+
+TEST_F(Pi2, IsNotResetWhileItIsTheDefault) {
+  const auto marked = edited("sch_pi2", {{"sch_pi2.c", "q->stats.packets++;", "q->stats.packets += 1000;"}});
+  with("sch_pi2", [&](Stack& stack, const std::string& plain) {
+    ASSERT_TRUE(stack.load(plain));
+    ASSERT_TRUE(stack.sysctl("net.core.default_qdisc", "pi2"));
+    auto bottleneck = Bottleneck::make(stack);
+    ASSERT_TRUE(bottleneck);
+    const auto report = stack.swap(marked, {.state = StatePolicy::kReset});
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().errno_value(), EBUSY);
+    const auto said = report.error().message();
+    EXPECT_NE(said.find("generation 1 serves on"), said.npos) << said;
+    EXPECT_NE(said.find("net.core.default_qdisc names it"), said.npos) << said;
+    Datagrams traffic(stack, 0);
+    for (int i = 0; i < 10; ++i) traffic.send(1000);
+    stack.sleep_for(1s);
+    traffic.receive();
+    EXPECT_EQ(traffic.received_, traffic.sent_);
+  });
+}
+
 }  // namespace
 }  // namespace lkm

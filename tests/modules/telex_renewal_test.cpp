@@ -87,6 +87,7 @@ TEST_F(Telex, IsRenewedWithSocketsInEveryState) {
       if (HasFailure()) return;
     }
     expect_refused_in_place(stack, other_packets, "struct telex_cb: 'type' is at byte");
+    expect_refused_in_place(stack, other_packets, "struct telex_cb has changed, and by its name it lies in packets (skb->cb)");
 
     // The timer that the first code armed goes on to its end.
     expect_renewed(stack, other);
