@@ -422,8 +422,6 @@ struct libos_entry {
 	 * is the second now, or the same, and has another size.
 	 */
 	void (*block_is)(void *was, void *now, size_t size);
-	/* [any] If a packet (struct sk_buff) is there, the 48 bytes in it that are its holder's; else NULL. */
-	void *(*packet_cb)(void *at);
 	/* [any] Which of the kernel's checks of itself that word of memory belongs to: an address in it is nobody's pointer. */
 	int (*check_of)(const void *word);
 	/* A task died in the module's exit: it keeps neither its name nor its exports, and stays. */

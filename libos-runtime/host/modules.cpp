@@ -266,6 +266,7 @@ Result<ModuleInfo> Stack::load_on_fiber(const std::string& what, const std::stri
     }
     return fail(-err, "load '{}'{}", name, log.empty() ? ": its init failed" : log);
   }
+  (void)serves_on_probation(name);
   plugin.initial = read_parameters(*this, name);
 
   LKM_TRY(const auto all, modules_on_fiber());

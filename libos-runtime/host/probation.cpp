@@ -85,15 +85,24 @@ Failure Stack::as_before(const Change& change) {
   return failure;
 }
 
-/// The change has succeeded: it is watched from now on.
-Result<void> Stack::keep_probation(std::chrono::milliseconds length) {
+/// The new code runs, so it is watched from now on. Tried again at the change's end, when this fails.
+Result<void> Stack::serves_on_probation(const std::string& module) {
+  if (!impl_->change || impl_->change->module != module || impl_->change->serves) return {};
   LKM_CHECK(panic_on_oops());
-  // The new code serves since before that, and an oops of an init, which is contained, makes no success.
-  if (impl_->oopses != impl_->change->oopses) impl_->runtime->die(impl_->fault);
-  LKM_TRY(impl_->watcher, spawn("probation", [this, number = impl_->probations, end = now() + length] {
-            watch_probation(number, end);
+  LKM_TRY(impl_->watcher, spawn("probation", [this, number = impl_->probations] {
+            watch_probation(number);
             end_probation(number);
           }));
+  impl_->change->serves = true;
+  return {};
+}
+
+/// The change has come to its end, with success.
+Result<void> Stack::keep_probation(std::chrono::milliseconds length) {
+  LKM_CHECK(serves_on_probation(impl_->change->module));
+  // It may have run for a moment before that; and an oops of an init, which is contained, makes no success.
+  if (impl_->oopses != impl_->change->oopses) impl_->runtime->die(impl_->fault);
+  impl_->change->until = now() + length;
   return {};
 }
 
@@ -107,12 +116,13 @@ void Stack::end_probation(unsigned number) {
 
 // -- watching ---------------------------------------------------------------------------------------------------------
 
-void Stack::watch_probation(unsigned number, StackTime end) {
+void Stack::watch_probation(unsigned number) {
   std::map<int, InsideSince> tasks;
-  while (number == impl_->probations && now() < end) {
-    if (!impl_->storm.empty()) return take_back(number);
-    (void)park(std::min(end, now() + kLook));
-    if (number == impl_->probations) look_for_stuck_tasks(tasks);
+  const auto on_probation = [&] { return number == impl_->probations && impl_->change; };
+  while (on_probation() && now() < impl_->change->until) {
+    if (!impl_->storm.empty() && impl_->change->until != kForever) return take_back(number);
+    (void)park(std::min(impl_->change->until, now() + kLook));
+    if (on_probation()) look_for_stuck_tasks(tasks);
   }
 }
 

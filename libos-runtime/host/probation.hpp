@@ -38,6 +38,8 @@ struct Change {
   std::vector<std::byte> bytes;
   unsigned generation = 0;
   unsigned oopses = 0;  ///< of the stack, before
+  bool serves = false;  ///< it is watched: what it makes of the stack may keep the command itself from its end
+  StackTime until = kForever;  ///< the end of the probation; kForever: the change has not come to its end
 
   [[nodiscard]] const char* verb() const {
     return kind == Kind::kLoad ? "load" : kind == Kind::kSwap ? "swap" : "unload";

@@ -384,8 +384,9 @@ class Stack {
   Result<std::chrono::nanoseconds> begin_probation(Change change);
   Failure as_before(const Change& change);
   Result<void> panic_on_oops();
+  Result<void> serves_on_probation(const std::string& module);
   Result<void> keep_probation(std::chrono::milliseconds length);
-  void watch_probation(unsigned number, StackTime end);
+  void watch_probation(unsigned number);
   void end_probation(unsigned number);
   void take_back(unsigned number);
   void look_for_stuck_tasks(std::map<int, InsideSince>& tasks);

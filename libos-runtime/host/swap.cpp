@@ -377,6 +377,7 @@ Result<void> Stack::renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& r
     return fail(-err, "renew '{}'{}", name, log_for_error(impl_->captured_log));
   }
 
+  (void)serves_on_probation(name);
   // Not before: a free lets interrupts in.
   for (const auto& block : renewal.reshape().blocks()) {
     if (block.to != block.at) impl_->runtime->kernel().block_free(block.at);
@@ -561,6 +562,7 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
                 report.not_in_place.empty() ? "" : "\n  it ", report.not_in_place);
   }
 
+  (void)serves_on_probation(name);
   impl_->unmap_freed();
   plugin.initial = read_parameters(*this, name);
   report.sockets = kernel.sockets;
@@ -692,6 +694,7 @@ Result<SwapReport> Stack::swap_idle(LoadedPlugin& old, LoadedPlugin& plugin,
           }));
   const bool oopsed = fiber.join() == FiberEnd::kOopsed;
   if (err == 0 && !oopsed) {
+    (void)serves_on_probation(name);
     plugin.initial = read_parameters(*this, name);
     report.init = report.blackout = nanoseconds(host_ns() - start);
     report.method = SwapMethod::kReloaded;

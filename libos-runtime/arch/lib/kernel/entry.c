@@ -102,7 +102,6 @@ const struct libos_entry libos_entry = {
 	.block_alloc = libos_block_alloc,
 	.block_free = libos_block_free,
 	.block_is = libos_block_is,
-	.packet_cb = libos_packet_cb,
 	.check_of = libos_check_of,
 	.module_died = libos_module_died,
 	.module_inside = libos_module_inside,

@@ -75,7 +75,6 @@ int libos_module_memory(const char *name, libos_held_visit visit, void *cookie);
 void *libos_block_alloc(size_t size);
 void libos_block_free(void *block);
 void libos_block_is(void *was, void *now, size_t size);
-void *libos_packet_cb(void *at);
 int libos_check_of(const void *word);
 void libos_module_died(const char *name);
 void libos_module_inside(const char *name,

@@ -6,9 +6,7 @@
  */
 #include <linux/list.h>
 #include <linux/mm.h>
-#include <linux/skbuff.h>
 #include <linux/slab.h>
-#include <net/hotdata.h>
 #include <../mm/slab.h>
 #include "ledger.h"
 #include "plugin.h"
@@ -114,28 +112,4 @@ int libos_check_of(const void *word)
 	if (word < object || word >= object + slab->slab_cache->object_size)
 		return LIBOS_CHECK_SLAB;
 	return libos_is_debug_object(word) ? LIBOS_CHECK_OBJECT : LIBOS_CHECK_NONE;
-}
-
-/* A packet's head is in one of two slab caches, in one of them by twos. */
-static bool is_packet(const void *at)
-{
-	const struct slab *slab = virt_addr_valid(at) ? virt_to_slab(at) : NULL;
-	struct kmem_cache *cache;
-	size_t offset;
-
-	if (!slab)
-		return false;
-	cache = slab->slab_cache;
-	offset = at - nearest_obj(cache, slab, (void *)at);
-	if (cache == net_hotdata.skbuff_cache)
-		return !offset;
-	return cache == net_hotdata.skbuff_fclone_cache &&
-	       (!offset || offset == offsetof(struct sk_buff_fclones, skb2));
-}
-
-void *libos_packet_cb(void *at)
-{
-	struct sk_buff *skb = at;
-
-	return is_packet(at) && refcount_read(&skb->users) ? skb->cb : NULL;
 }
