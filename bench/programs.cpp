@@ -30,7 +30,9 @@ constexpr int kPingRounds = 20'000;
 constexpr auto kServerPatience = 10s;
 constexpr int kDatagram = 64;
 
+/// Ends a program that hangs.
 Result<std::string> output_of(Words words) {
+  words.insert(words.begin(), {"timeout", "120"});
   LKM_TRY(auto child, Child::spawn({.argv = words, .out = Child::Output::kPipe, .err = Child::Output::kNull}));
   LKM_TRY(std::string text, child.read_all());
   LKM_TRY(const ExitStatus status, child.wait());

@@ -80,6 +80,11 @@ class Bottleneck {
     mnl_attr_nest_end(message.header(), nest);
     return netlink_.request(message, "set pi2");
   }
+  /// Until nothing waits, and what has left has arrived at the other end: time is virtual.
+  void drain() {
+    for (int i = 0; i < 100 && statistics().waiting > 0; ++i) stack_->sleep_for(50ms);
+    stack_->sleep_for(50ms);
+  }
   Result<void> remove() {
     NetlinkMessage message(RTM_DELQDISC);
     start(message, TC_H_ROOT, nullptr);
@@ -543,8 +548,7 @@ TEST_F(Pi2, IsRenewedWithItsQueueItsTimerAndItsNumbers) {
       if (HasFailure()) return;
       if (now_marked) new_code_saw += 50;  // of the next round
     }
-    for (int i = 0; i < 100 && bottleneck->statistics().waiting > 0; ++i) stack.sleep_for(50ms);
-    stack.sleep_for(50ms);
+    bottleneck->drain();
     traffic.receive();
     EXPECT_EQ(traffic.received_, traffic.sent_);
     EXPECT_EQ(traffic.sent_, 600u);
@@ -583,8 +587,7 @@ TEST_F(Pi2, EndsAndIsMadeAnewWithItsOptionsAndNothingElseWhenItIsReset) {
     // What had left it, and what comes now, arrives; the bucket above it and the delay at the other end are as before.
     for (int i = 0; i < 50; ++i) traffic.send(1000);
     EXPECT_EQ(bottleneck->statistics().pi2.packets, 50'000u) << "by the new code";
-    for (int i = 0; i < 100 && bottleneck->statistics().waiting > 0; ++i) stack.sleep_for(50ms);
-    stack.sleep_for(50ms);
+    bottleneck->drain();
     traffic.receive();
     EXPECT_EQ(traffic.received_, traffic.sent_ - before.waiting);
 
@@ -622,8 +625,7 @@ TEST_F(Pi2, IsMadeAnewInTheOldCodeWhenTheModuleCannotBeUnloadedAfterAReset) {
     EXPECT_EQ(after.waiting, 0u);
     for (int i = 0; i < 50; ++i) traffic.send(1000);
     EXPECT_EQ(bottleneck->statistics().pi2.packets, 50u) << "by the old code";
-    for (int i = 0; i < 100 && bottleneck->statistics().waiting > 0; ++i) stack.sleep_for(50ms);
-    stack.sleep_for(50ms);
+    bottleneck->drain();
     traffic.receive();
     EXPECT_EQ(traffic.received_, traffic.sent_ - before.waiting);
     EXPECT_EQ(stack.modules().value().at(0).generation, 1u);
