@@ -524,6 +524,8 @@ long MemifWire::hand_over(std::span<std::byte> buffer, const Taker& taker) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);  // as in publish()
     waiting = receiver_.waiting();
     if (waiting && *waiting == 0) return rung || look_around() ? 0 : -EPIPE;
+    // That was for these, which the caller may leave for later.
+    if (rung) ring_bell(receive_event_);
   }
   if (!waiting) return lie("the indexes of the ring from it cannot be");
 

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -18,6 +19,25 @@
 #include <vector>
 
 #include "toolkit/base/temp_dir.hpp"
+
+namespace lkm {
+namespace {
+
+/// What happens before the next read(2) of a descriptor: what another process may do between two steps of ours.
+int g_read_descriptor = -1;
+std::function<void()> g_before_read;
+
+}  // namespace
+}  // namespace lkm
+
+/// Instead of the C library's.
+extern "C" ssize_t read(int fd, void* to, std::size_t size) {
+  if (fd == lkm::g_read_descriptor) {
+    lkm::g_read_descriptor = -1;
+    lkm::g_before_read();
+  }
+  return ::syscall(SYS_read, fd, to, size);
+}
 
 namespace lkm {
 namespace {
@@ -174,6 +194,31 @@ TEST_F(Memif, SenderWakesAReceiverThatHasTakenAllOnly) {
   std::uint64_t rung = 0;
   ASSERT_EQ(::read(server->descriptor(), &rung, sizeof(rung)), ssize_t(sizeof(rung)));
   EXPECT_EQ(rung, 1u);
+}
+
+/// Who takes so many frames and goes on with something else is called again by the descriptor only.
+TEST_F(Memif, ItsDescriptorIsReadableWhileThereIsAFrameAlsoIfThatCameWhileItWasLookedAt) {
+  Plugged server(path_, Role::kServer), client(path_, Role::kClient);
+  ASSERT_TRUE(until({&server, &client}, [&] { return server->connected() && client->connected(); }));
+  while (server.turn() || client.turn()) {
+  }
+  for (auto [from, to] : {std::pair(&client, &server), {&server, &client}}) {
+    g_before_read = [&from = from] {
+      for (unsigned i = 0; i < 3; ++i) EXPECT_EQ(from->send(frame_of(60, i)), 0);
+    };
+    const int descriptor = (**to).descriptor();
+    g_read_descriptor = descriptor;
+    Bytes frame(65664);
+    libos_frame_meta meta{};
+    for (unsigned i = 0; i < 3; ++i) {
+      EXPECT_EQ((**to).receive(meta, frame), 60);
+      EXPECT_TRUE(readable({descriptor}, 0) || i == 2) << "after frame " << i;
+    }
+    while (to->turn()) {
+    }
+    EXPECT_TRUE(to->frames.empty());
+    EXPECT_FALSE(readable({descriptor}, 0));
+  }
 }
 
 TEST_F(Memif, ComesBackWhenTheOtherEndDoes) {
