@@ -18,25 +18,42 @@ void Fiber::State::ended(bool died) {
   const auto last = std::move(self);
 }
 
-FiberEnd Fiber::join() {
-  LKM_ASSERT(state_);
-  Runtime& runtime = state_->runtime;
+void Fiber::State::on_fiber(const std::function<void()>& action) {
+  if (runtime.on_fiber()) {
+    action();
+  } else {
+    (void)runtime.call(action);  // a stack that is not running any more has no fibers
+  }
+}
+
+void Fiber::State::wait_for_the_end() {
   runtime.host_wait_begins();  // whether anybody waits for stack time is up to the other one
-  while (state_->task != nullptr) {
-    state_->joiners.push_back(runtime.kernel().self());
+  while (task != nullptr) {
+    joiners.push_back(runtime.kernel().self());
     runtime.kernel().park(UINT64_MAX);
-    std::erase(state_->joiners, runtime.kernel().self());
+    std::erase(joiners, runtime.kernel().self());
   }
   runtime.host_wait_ends();
+}
+
+FiberEnd Fiber::join() {
+  LKM_ASSERT(state_);
+  state_->on_fiber([this] { state_->wait_for_the_end(); });
   return state_->end;
 }
 
 void Fiber::interrupt() {
-  if (state_ && state_->task != nullptr) state_->runtime.kernel().interrupt(state_->task);
+  if (!state_) return;
+  state_->on_fiber([this] {
+    if (state_->task != nullptr) state_->runtime.kernel().interrupt(state_->task);
+  });
 }
 
 void Fiber::unpark() {
-  if (state_ && state_->task != nullptr) state_->runtime.kernel().unpark(state_->task);
+  if (!state_) return;
+  state_->on_fiber([this] {
+    if (state_->task != nullptr) state_->runtime.kernel().unpark(state_->task);
+  });
 }
 
 bool Fiber::done() const { return !state_ || state_->task == nullptr; }

@@ -17,6 +17,9 @@ struct Fiber::State final : FiberBody {
 
   void run() override;
   void ended(bool died) override;
+  /// On the calling fiber, or on that of the calling thread.
+  void on_fiber(const std::function<void()>& action);
+  void wait_for_the_end();
 
   Runtime& runtime;
   std::function<void()> body;

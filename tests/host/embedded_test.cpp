@@ -265,6 +265,28 @@ TEST_F(ThreadsOfAnEmbeddedStack, MayStartFibersThatWaitForHostDescriptors) {
   });
 }
 
+TEST_F(ThreadsOfAnEmbeddedStack, JoinAndWakeFibersThatTheyStarted) {
+  embed([](Stack& stack) {
+    within(60s, [&] {
+      for (int i = 0; i < 50; ++i) {
+        bool slept = false, woken = false;
+        auto sleeper = stack.spawn("sleeper", [&] {
+          stack.sleep_for(1ms);
+          slept = true;
+        });
+        auto parked = stack.spawn("parked", [&] { woken = stack.park(); });
+        ASSERT_TRUE(sleeper && parked);
+        EXPECT_EQ(sleeper->join(), FiberEnd::kReturned);
+        EXPECT_TRUE(slept);
+        EXPECT_FALSE(parked->done());
+        parked->unpark();
+        EXPECT_EQ(parked->join(), FiberEnd::kReturned);
+        EXPECT_TRUE(woken);
+      }
+    });
+  });
+}
+
 TEST_F(ThreadsOfAnEmbeddedStack, LoadModulesAndEnterNamespaces) {
   embed([](Stack& stack) {
     ASSERT_TRUE(stack.load("tcp_vegas"));
