@@ -147,7 +147,8 @@ Result<std::vector<DeviceInfo>> Stack::devices() {
     for (const auto& device : impl_->devices) {
       infos.push_back({.name = device->name,
                        .wire = device->wire->describe(),
-                       .carrier = !device->broken && device->wire->connected()});
+                       .carrier = !device->broken && device->wire->connected(),
+                       .full = device->full});
     }
     return infos;
   });

@@ -154,6 +154,8 @@ long Stack::syscall_for(UserMemory& memory, long number, const unsigned long arg
   return result;
 }
 
+bool Stack::is_inside() const { return impl_->runtime->on_fiber(); }
+
 Result<Fiber> Stack::spawn(const std::string& name, std::function<void()> body) {
   return impl_->on_fiber([&]() -> Result<Fiber> {
     Runtime& runtime = *impl_->runtime;

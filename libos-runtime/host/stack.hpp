@@ -92,6 +92,7 @@ struct DeviceInfo {
   std::string name;      ///< that it was added with
   std::string wire;      ///< what it is plugged into: "tap tap0"
   bool carrier = false;  ///< there is another end
+  bool full = false;     ///< frames wait for room in it
 };
 
 /// What becomes of the objects of a module that is swapped.
@@ -205,13 +206,13 @@ struct Incident {
 /// How a fiber ended.
 enum class FiberEnd { kReturned, kOopsed };
 
-/// Handle of a fiber. Dropping it detaches; the fiber runs on.
+/// Handle of a fiber. Dropping it detaches; the fiber runs on. For fibers, and in embedded mode for threads.
 class Fiber {
  public:
   Fiber() = default;
-  /// Waits on the calling fiber until it ended.
+  /// Waits until it ended.
   FiberEnd join();
-  /// Ends the fiber's present or next interruptible wait with EINTR. Callable from any fiber.
+  /// Ends the fiber's present or next interruptible wait with EINTR.
   void interrupt();
   /// Wakes it out of Stack::park().
   void unpark();
@@ -269,6 +270,8 @@ class Stack {
   /// The same for another process, whose memory the pointers mean; on a fiber. An interrupted call gives one of
   /// the kernel's own -ERESTARTSYS (512) to -ERESTART_RESTARTBLOCK (516), or -EINTR where there is no restart.
   long syscall_for(UserMemory& memory, long number, const unsigned long args[6]);
+  /// Whether the calling thread is in the stack's own code, as a signal's handler may ask.
+  [[nodiscard]] bool is_inside() const;
 
   // -- fibers ------------------------------------------------------------------------------------
   /// Starts a fiber; the caller's namespaces and file table are its own too.

@@ -10,19 +10,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
-#include <thread>
 
 #include "libos-runtime/host/memif_wire.hpp"
+#include "toolkit/embed/farewell.hpp"
 #include "toolkit/net/rtnl.hpp"
 
 namespace lkm::embed {
 namespace {
 
-using namespace std::chrono_literals;
-
 constexpr std::size_t kDefaultMemory = std::size_t{256} << 20;
-/// For what was sent before the program ended.
-constexpr auto kFarewell = 500ms;
 
 /// By number, the stack's descriptor and 1; 0: the host's.
 std::array<std::atomic<int>, 1 << 16> g_numbers;
@@ -60,24 +56,12 @@ Result<Stack*> boot() {
   const std::string memory = setting(kMemory);
   options.memory = memory.empty() ? kDefaultMemory : std::strtoull(memory.c_str(), nullptr, 10);
   options.console = [](std::string_view) {};
+  SignalsAtBoot signals;
   LKM_TRY(auto stack, Stack::boot(options));
   LKM_CHECK(connect_cable(*stack));
+  signals.booted(*stack);
   ::pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
   return stack.release();  // for as long as the process lives, whose threads may be in it until then
-}
-
-/// The process ends, and with it the network: what it has sent shall have left. A kernel goes on after a program's end.
-[[gnu::destructor]] void say_farewell() {
-  Stack* const stack = g_stack;
-  if (stack == nullptr || g_forked) return;
-  for (std::size_t number = 0; number < g_numbers.size(); ++number) {
-    if (const int descriptor = g_numbers[number].exchange(0); descriptor != 0) stack->syscall(SYS_close, descriptor - 1);
-  }
-  for (const auto end = std::chrono::steady_clock::now() + kFarewell; std::chrono::steady_clock::now() < end;) {
-    const auto about = stack->read_file("/proc/net/sockstat");
-    if (!about || about->find("orphan 0 ") != std::string::npos) return;
-    std::this_thread::sleep_for(1ms);
-  }
 }
 
 }  // namespace
@@ -102,6 +86,14 @@ int descriptor_of(int number) {
 
 void stands_for(int number, int descriptor) {
   if (number >= 0 && std::size_t(number) < g_numbers.size()) g_numbers[std::size_t(number)] = descriptor + 1;
+}
+
+std::vector<int> take_descriptors() {
+  std::vector<int> taken;
+  for (auto& number : g_numbers) {
+    if (const int descriptor = number.exchange(0); descriptor != 0) taken.push_back(descriptor - 1);
+  }
+  return taken;
 }
 
 int give_number(long descriptor, bool close_on_exec, int least) {

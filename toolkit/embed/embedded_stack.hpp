@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <vector>
 
 #include "libos-runtime/host/stack.hpp"
 
@@ -37,6 +38,8 @@ int descriptor_of(int number);
 int give_number(long descriptor, bool close_on_exec, int least = 0);
 /// `number` stands for that; kHosts: for itself.
 void stands_for(int number, int descriptor);
+/// All of the stack's that the program has open. What stood for them stands for itself now.
+std::vector<int> take_descriptors();
 
 /// A number that may have been an epoll set's is closed.
 void set_closed(int number);
