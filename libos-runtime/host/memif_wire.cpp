@@ -8,6 +8,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
+
+#include "toolkit/base/descriptor_message.hpp"
 
 namespace lkm {
 
@@ -142,7 +145,7 @@ void MemifWire::begin(UniqueFd channel, bool as_client) {
   hello.least_version = hello.most_version = memif::kVersion;
   hello.last_region = memif::Regions::kMost - 1;
   hello.most_slots_log2 = memif::kMostSlotsLog2;
-  send_message(message);  // if that fails, so does the next message
+  say(message);  // if that fails, so does the next message
 }
 
 bool MemifWire::replug() {
@@ -159,6 +162,13 @@ bool MemifWire::replug() {
   } else {
     seek();
   }
+  return true;
+}
+
+bool MemifWire::settle() {
+  state_ = State::kConnected;
+  look_soon();
+  news_ = fmt::format("{} {}: connected to '{}'", what_, point_.path(), peer_);
   return true;
 }
 
@@ -189,66 +199,38 @@ bool MemifWire::refuse(std::string why) {
   Message message = message_of(Type::kDisconnect);
   message.disconnect.code = 1;
   why.copy(message.disconnect.why, sizeof(message.disconnect.why) - 1);
-  (void)send_message(message);
+  (void)say(message);
   reason_ = std::move(why);
   complained_ = true;
   return false;
 }
 
-bool MemifWire::send_message(const Message& message, int descriptor) {
-  iovec bytes{const_cast<Message*>(&message), sizeof(message)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr header{};
-  header.msg_iov = &bytes;
-  header.msg_iovlen = 1;
-  if (descriptor >= 0) {
-    header.msg_control = control;
-    header.msg_controllen = sizeof(control);
-    cmsghdr* const part = CMSG_FIRSTHDR(&header);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(part), &descriptor, sizeof(descriptor));
-  }
-  if (::sendmsg(channel_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) == ssize_t(sizeof(message))) return true;
-  reason_ = fmt::format("send a message: {}", std::strerror(errno));
-  return false;
+bool MemifWire::say(const Message& message, int descriptor) {
+  const std::span one(&descriptor, descriptor >= 0 ? 1 : 0);
+  const auto sent = send_message(channel_.get(), std::as_bytes(std::span(&message, 1)), one, MSG_DONTWAIT);
+  if (!sent) reason_ = sent.error().message();
+  return bool(sent);
 }
 
 /// False with an empty reason_: there is none.
-bool MemifWire::receive_message(Incoming& incoming) {
+bool MemifWire::hear(Incoming& incoming) {
   incoming.message = {};
-  iovec bytes{&incoming.message, sizeof(incoming.message)};
-  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];  // what is more than that, the kernel does not give
-  msghdr header{};
-  header.msg_iov = &bytes;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof(control);
-  const ssize_t n = ::recvmsg(channel_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
-  if (n <= 0) {
+  auto received = receive_message(channel_.get(), std::as_writable_bytes(std::span(&incoming.message, 1)), MSG_DONTWAIT);
+  if (!received && received.error().errno_value() == EAGAIN) return false;
+  if (!received || received->size == 0) {
     reason_ = "the other end is gone";
     return false;
   }
-  int came = 0;
-  for (auto* part = CMSG_FIRSTHDR(&header); part != nullptr; part = CMSG_NXTHDR(&header, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    for (std::size_t at = 0; at + sizeof(int) <= part->cmsg_len - CMSG_LEN(0); at += sizeof(int), ++came) {
-      int descriptor = -1;
-      std::memcpy(&descriptor, CMSG_DATA(part) + at, sizeof(descriptor));
-      incoming.descriptor = UniqueFd(descriptor);
-    }
-  }
-  if (n != ssize_t(sizeof(Message)) || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || came > 1)
-    return refuse("a message of the wrong size");
+  auto& came = received->descriptors;
+  if (received->size != sizeof(Message) || !received->whole || came.size() > 1) return refuse("a message of the wrong size");
+  if (!came.empty()) incoming.descriptor = std::move(came.front());
   return true;
 }
 
 bool MemifWire::step() {
   if (timer_rang()) return refuse("no answer");
   Incoming incoming;
-  if (!receive_message(incoming)) return reason_.empty();
+  if (!hear(incoming)) return reason_.empty();
   if (incoming.message.type == Type::kDisconnect) {
     reason_ = fmt::format("the other end says '{}'", text_of(incoming.message.disconnect.why));
     return false;
@@ -278,16 +260,13 @@ bool MemifWire::answer(Incoming& incoming) {
       if (!use_rings()) return false;
       Message connected = message_of(Type::kConnected);
       what_.copy(connected.connect.interface, sizeof(connected.connect.interface) - 1);
-      if (!send_message(connected)) return false;
-      state_ = State::kConnected;
-      look_soon();
-      news_ = fmt::format("{} {}: connected to '{}'", what_, point_.path(), peer_);
-      return true;
+      if (!say(connected)) return false;
+      return settle();
     }
     default:
       return refuse("a message that is not for a server");
   }
-  return send_message(message_of(Type::kAck));
+  return say(message_of(Type::kAck));
 }
 
 bool MemifWire::take_region(const Incoming& incoming) {
@@ -352,16 +331,13 @@ bool MemifWire::go_on(const Incoming& incoming) {
       receiver_.begin();
       tell_room();
       memory_.reset();
-      state_ = State::kConnected;
-      look_soon();
-      news_ = fmt::format("{} {}: connected to '{}'", what_, point_.path(), peer_);
-      return true;
+      return settle();
     default:
       return refuse("a message that is not for a client");
   }
   const Outgoing next = outgoing_.front();
   outgoing_.pop_front();
-  return send_message(next.message, next.descriptor);
+  return say(next.message, next.descriptor);
 }
 
 bool MemifWire::offer_memory(const memif::Hello& hello) {
@@ -502,7 +478,7 @@ int MemifWire::send(const libos_frame_meta& meta, std::span<const libos_iov> fra
 bool MemifWire::look_around() {
   (void)timer_rang();
   Incoming incoming;
-  if (!receive_message(incoming)) return reason_.empty();
+  if (!hear(incoming)) return reason_.empty();
   if (incoming.message.type != Type::kDisconnect) return refuse("a message out of turn");
   reason_ = fmt::format("the other end says '{}'", text_of(incoming.message.disconnect.why));
   return false;

@@ -68,8 +68,8 @@ class MemifWire final : public Wire {
   void wait_for_the_other_end();
   void begin(UniqueFd channel, bool as_client);
   bool step();
-  bool receive_message(Incoming& incoming);
-  bool send_message(const memif::Message& message, int descriptor = -1);
+  bool hear(Incoming& incoming);
+  bool say(const memif::Message& message, int descriptor = -1);
   bool answer(Incoming& incoming);           ///< of a server, to the client
   bool go_on(const Incoming& incoming);      ///< of a client
   bool offer_memory(const memif::Hello& hello);
@@ -77,6 +77,7 @@ class MemifWire final : public Wire {
   bool take_ring(Incoming& incoming);
   bool use_rings();
   bool refuse(std::string why);
+  bool settle();
   void part();
 
   // A connection that stands.

@@ -16,8 +16,10 @@
 
 #include <cstring>
 #include <functional>
+#include <span>
 #include <vector>
 
+#include "toolkit/base/descriptor_message.hpp"
 #include "toolkit/base/temp_dir.hpp"
 
 namespace lkm {
@@ -291,21 +293,8 @@ class Peer {
     return made;
   }
   void send(const Message& message, int descriptor = -1, std::size_t length = sizeof(Message), int copies = 1) {
-    iovec bytes{const_cast<Message*>(&message), length};
-    alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))] = {};
-    msghdr header{};
-    header.msg_iov = &bytes;
-    header.msg_iovlen = 1;
-    if (descriptor >= 0) {
-      header.msg_control = control;
-      header.msg_controllen = CMSG_SPACE(std::size_t(copies) * sizeof(int));
-      auto* const part = CMSG_FIRSTHDR(&header);
-      part->cmsg_level = SOL_SOCKET;
-      part->cmsg_type = SCM_RIGHTS;
-      part->cmsg_len = CMSG_LEN(std::size_t(copies) * sizeof(int));
-      for (int i = 0; i < copies; ++i) std::memcpy(CMSG_DATA(part) + std::size_t(i) * sizeof(int), &descriptor, sizeof(int));
-    }
-    ASSERT_EQ(::sendmsg(channel_.get(), &header, MSG_NOSIGNAL), ssize_t(length));
+    const std::vector<int> descriptors(descriptor >= 0 ? std::size_t(copies) : 0, descriptor);
+    ASSERT_TRUE(send_message(channel_.get(), std::as_bytes(std::span(&message, 1)).first(length), descriptors));
   }
   /// Lets the wire go on until it says something, or nothing more; its type, or 0.
   unsigned next(Plugged& wire) {
@@ -314,20 +303,10 @@ class Peer {
       wire.turn(5);
       if (std::chrono::steady_clock::now() > deadline) return 0;
     }
-    iovec bytes{&last_, sizeof(last_)};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr header{};
-    header.msg_iov = &bytes;
-    header.msg_iovlen = 1;
-    header.msg_control = control;
-    header.msg_controllen = sizeof(control);
     last_ = {};
-    if (::recvmsg(channel_.get(), &header, MSG_CMSG_CLOEXEC) <= 0) return 0;
-    if (auto* const part = CMSG_FIRSTHDR(&header); part != nullptr) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(part), sizeof(fd));
-      got_ = UniqueFd(fd);
-    }
+    auto received = receive_message(channel_.get(), std::as_writable_bytes(std::span(&last_, 1)));
+    if (!received || received->size == 0) return 0;
+    if (!received->descriptors.empty()) got_ = std::move(received->descriptors.front());
     return unsigned(last_.type);
   }
   UniqueFd channel_;

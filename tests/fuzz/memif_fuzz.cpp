@@ -10,8 +10,10 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <span>
 
 #include "libos-runtime/host/memif_wire.hpp"
+#include "toolkit/base/descriptor_message.hpp"
 #include "toolkit/base/temp_dir.hpp"
 
 namespace {
@@ -65,21 +67,8 @@ void go_on(MemifWire& wire) {
 }
 
 void say(const UniqueFd& channel, const Message& message, int descriptor) {
-  iovec bytes{const_cast<Message*>(&message), sizeof(message)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr header{};
-  header.msg_iov = &bytes;
-  header.msg_iovlen = 1;
-  if (descriptor >= 0) {
-    header.msg_control = control;
-    header.msg_controllen = sizeof(control);
-    auto* const part = CMSG_FIRSTHDR(&header);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(part), &descriptor, sizeof(descriptor));
-  }
-  (void)::sendmsg(channel.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+  const std::span one(&descriptor, descriptor >= 0 ? 1 : 0);
+  (void)lkm::send_message(channel.get(), std::as_bytes(std::span(&message, 1)), one, MSG_DONTWAIT);
 }
 
 }  // namespace

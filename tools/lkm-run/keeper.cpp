@@ -18,8 +18,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
+#include "toolkit/base/descriptor_message.hpp"
 #include "tools/lkm-run/confinement.hpp"
 
 namespace lkm::cli {
@@ -30,49 +33,19 @@ namespace {
 constexpr char kMount = 'm', kUnmount = 'u', kLeaveTerminal = 'l', kStartAgain = 'a', kUplink = 'x';
 constexpr std::size_t kLongest = 8192;  // bytes of a request or an answer
 
-Result<void> send_message(int channel, const std::string& bytes, int descriptor = -1) {
-  iovec part{const_cast<char*>(bytes.data()), std::min(bytes.size(), kLongest)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (descriptor >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* const rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof descriptor);
-    std::memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
-  }
-  while (::sendmsg(channel, &message, MSG_NOSIGNAL) < 0) {
-    if (errno != EINTR) return fail(errno, "write to the process beside the stack");
-  }
-  return {};
+/// None: -1.
+Result<void> say(int channel, std::string_view bytes, int descriptor = -1) {
+  const std::span one(&descriptor, descriptor >= 0 ? 1 : 0);
+  return send_message(channel, std::as_bytes(std::span(bytes.substr(0, kLongest))), one);
 }
 
 /// Empty when the other end is gone.
-std::string receive_message(int channel, UniqueFd* descriptor = nullptr) {
+std::string hear(int channel, UniqueFd* descriptor = nullptr) {
   std::string bytes(kLongest, '\0');
-  iovec part{bytes.data(), bytes.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t n = 0;
-  do {
-    n = ::recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
-  } while (n < 0 && errno == EINTR);
-  bytes.resize(std::size_t(std::max<ssize_t>(n, 0)));
-  const cmsghdr* const rights = CMSG_FIRSTHDR(&message);
-  if (rights != nullptr && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS) {
-    int number = -1;
-    std::memcpy(&number, CMSG_DATA(rights), sizeof number);
-    UniqueFd received(number);
-    if (descriptor != nullptr) *descriptor = std::move(received);
-  }
+  auto received = receive_message(channel, std::as_writable_bytes(std::span(bytes)));
+  if (!received) return {};
+  bytes.resize(received->size);
+  if (descriptor != nullptr && !received->descriptors.empty()) *descriptor = std::move(received->descriptors.front());
   return bytes;
 }
 
@@ -115,7 +88,7 @@ class Keeping {
   bool take_requests() {
     pollfd ready{.fd = channel_.get(), .events = POLLIN, .revents = 0};
     while (::poll(&ready, 1, 0) > 0 && (ready.revents & POLLIN) != 0) {
-      const std::string request = receive_message(channel_.get());
+      const std::string request = hear(channel_.get());
       if (request.empty()) return false;
       serve(request[0], request.substr(1));
     }
@@ -135,17 +108,17 @@ class Keeping {
       }
       case kMount: {
         auto mounted = ours(path) ? Mounter::here().mount(path) : fail(EPERM, "mount on '{}'", path.string());
-        (void)send_message(channel_.get(), answer_of(mounted ? nullptr : &mounted.error()), mounted ? mounted->get() : -1);
+        (void)say(channel_.get(), answer_of(mounted ? nullptr : &mounted.error()), mounted ? mounted->get() : -1);
         return;
       }
       case kUnmount: {
         const auto done = ours(path) ? Mounter::here().unmount(path) : fail(EPERM, "unmount '{}'", path.string());
-        (void)send_message(channel_.get(), answer_of(done ? nullptr : &done.error()));
+        (void)say(channel_.get(), answer_of(done ? nullptr : &done.error()));
         return;
       }
       case kUplink: {
         auto end = start_uplink(path == "host" ? Reach::kHost : Reach::kInternet);
-        (void)send_message(channel_.get(), answer_of(end ? nullptr : &end.error()), end ? end->get() : -1);
+        (void)say(channel_.get(), answer_of(end ? nullptr : &end.error()), end ? end->get() : -1);
         return;
       }
       default:
@@ -229,9 +202,9 @@ Result<std::unique_ptr<Keeper>> Keeper::begin(std::filesystem::path folder, cons
 }
 
 Result<UniqueFd> Keeper::ask(char what, const std::filesystem::path& path) {
-  LKM_CHECK(send_message(channel_.get(), what + path.string()));
+  LKM_CHECK(say(channel_.get(), what + path.string()));
   UniqueFd descriptor;
-  const std::string answer = receive_message(channel_.get(), &descriptor);
+  const std::string answer = hear(channel_.get(), &descriptor);
   int error = 0;
   if (answer.size() < sizeof error) return fail(EPIPE, "the process beside the stack ended");
   std::memcpy(&error, answer.data(), sizeof error);
@@ -251,10 +224,10 @@ Result<void> Keeper::unmount(const std::filesystem::path& mountpoint) {
   return {};
 }
 
-void Keeper::leave_terminal() { (void)send_message(channel_.get(), std::string(1, kLeaveTerminal)); }
+void Keeper::leave_terminal() { (void)say(channel_.get(), std::string(1, kLeaveTerminal)); }
 
 void Keeper::start_again() {
-  (void)send_message(channel_.get(), std::string(1, kStartAgain));
+  (void)say(channel_.get(), std::string(1, kStartAgain));
   ::_exit(1);
 }
 
