@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <thread>
 
 #include "bench/parts.hpp"
@@ -194,24 +195,58 @@ Result<Rows> embedded_part(const Options& options) {
 
 namespace {
 
-/// Two connected sockets of the loopback, in one process. Empty when that fails.
-std::pair<UniqueFd, UniqueFd> connected_pair() {
-  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+UniqueFd tcp_socket() {
+  UniqueFd made(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  ::setsockopt(made.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  ::setsockopt(made.get(), IPPROTO_TCP, TCP_CONGESTION, kControl, std::strlen(kControl));
+  return made;
+}
+
+/// A socket that listens on the loopback, and its address. Empty when that fails.
+std::pair<UniqueFd, sockaddr_in> listening() {
+  UniqueFd listener = tcp_socket();
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof(address);
   auto* const at = reinterpret_cast<sockaddr*>(&address);
-  ::setsockopt(listener.get(), IPPROTO_TCP, TCP_CONGESTION, kControl, std::strlen(kControl));
   if (::bind(listener.get(), at, size) != 0 || ::listen(listener.get(), 1) != 0 || ::getsockname(listener.get(), at, &size) != 0)
     return {};
-  UniqueFd one(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ::setsockopt(one.get(), IPPROTO_TCP, TCP_CONGESTION, kControl, std::strlen(kControl));
-  if (::connect(one.get(), at, size) != 0) return {};
-  UniqueFd other(::accept(listener.get(), nullptr, nullptr));
-  const int on = 1;
-  for (const UniqueFd* end : {&one, &other}) ::setsockopt(end->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  return {std::move(one), std::move(other)};
+  return {std::move(listener), address};
+}
+
+/// Empty when that fails.
+UniqueFd connected_to(const sockaddr_in& address) {
+  UniqueFd made = tcp_socket();
+  if (::connect(made.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) return {};
+  return made;
+}
+
+/// Two connected sockets of the loopback, in one process. Empty when that fails.
+std::pair<UniqueFd, UniqueFd> connected_pair() {
+  const auto [listener, address] = listening();
+  UniqueFd one = connected_to(address);
+  if (!listener || !one) return {};
+  return {std::move(one), UniqueFd(::accept(listener.get(), nullptr, nullptr))};
+}
+
+/// Sends back each byte that it gets, until the other end is closed.
+void echo(const UniqueFd& end) {
+  char byte = 0;
+  while (::recv(end.get(), &byte, 1, 0) == 1 && ::send(end.get(), &byte, 1, 0) == 1) {
+  }
+}
+
+/// Microseconds a round trip; none: the other end went.
+std::optional<double> round_trip_us(const UniqueFd& end) {
+  char byte = 0;
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < kPingRounds; ++i) {
+    if (::send(end.get(), &byte, 1, 0) != 1 || ::recv(end.get(), &byte, 1, 0) != 1) return {};
+  }
+  const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - begin;
+  return spent.count() / kPingRounds;
 }
 
 }  // namespace
@@ -219,20 +254,12 @@ std::pair<UniqueFd, UniqueFd> connected_pair() {
 int ping_pong_of_threads() {
   auto [one, other] = connected_pair();
   if (!one || !other) return 1;
-  std::thread echo([&end = other] {
-    char byte = 0;
-    while (::recv(end.get(), &byte, 1, 0) == 1 && ::send(end.get(), &byte, 1, 0) == 1) {
-    }
-  });
-  char byte = 0;
-  bool good = true;
-  const auto begin = std::chrono::steady_clock::now();
-  for (int i = 0; i < kPingRounds && good; ++i) good = ::send(one.get(), &byte, 1, 0) == 1 && ::recv(one.get(), &byte, 1, 0) == 1;
-  const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - begin;
+  std::thread answers([&end = other] { echo(end); });
+  const auto spent = round_trip_us(one);
   ::shutdown(one.get(), SHUT_RDWR);
-  echo.join();
-  fmt::print("{:.3f}\n", spent.count() / kPingRounds);
-  return good ? 0 : 1;
+  answers.join();
+  fmt::print("{:.3f}\n", spent.value_or(0));
+  return spent ? 0 : 1;
 }
 
 int bulk_of_threads() {
@@ -258,36 +285,20 @@ int bulk_of_threads() {
 
 /// The program of the ping-pong rows: prints microseconds a round trip. 0 or 1.
 int ping_pong() {
-  const UniqueFd server(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  auto* const at = reinterpret_cast<sockaddr*>(&address);
-  if (::bind(server.get(), at, size) != 0 || ::listen(server.get(), 1) != 0 || ::getsockname(server.get(), at, &size) != 0) {
-    return 1;
-  }
-  const int on = 1;
-  char byte = 0;
-  const pid_t echo = ::fork();
-  if (echo == 0) {
-    const UniqueFd end(::accept(server.get(), nullptr, nullptr));
-    ::setsockopt(end.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    while (::recv(end.get(), &byte, 1, 0) == 1 && ::send(end.get(), &byte, 1, 0) == 1) {
-    }
+  const auto [server, address] = listening();
+  if (!server) return 1;
+  const pid_t answers = ::fork();
+  if (answers == 0) {
+    echo(UniqueFd(::accept(server.get(), nullptr, nullptr)));
     ::_exit(0);
   }
-  UniqueFd end(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(end.get(), at, size) != 0) return 1;
-  ::setsockopt(end.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  const auto begin = std::chrono::steady_clock::now();
-  for (int i = 0; i < kPingRounds; ++i) {
-    if (::send(end.get(), &byte, 1, 0) != 1 || ::recv(end.get(), &byte, 1, 0) != 1) return 1;
-  }
-  const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - begin;
-  fmt::print("{:.3f}\n", spent.count() / kPingRounds);
+  UniqueFd end = connected_to(address);
+  if (!end) return 1;
+  const auto spent = round_trip_us(end);
+  if (!spent) return 1;
+  fmt::print("{:.3f}\n", *spent);
   end.reset();
-  ::waitpid(echo, nullptr, 0);
+  ::waitpid(answers, nullptr, 0);
   return 0;
 }
 

@@ -2,17 +2,15 @@
 #include "libos-runtime/host/pointer_search.hpp"
 
 #include "libos-runtime/host/sanitizer.hpp"
+#include "libos-runtime/host/words.hpp"
 
 namespace lkm {
 
 LKM_READS_STACKS void PointerSearch::over(const std::byte* low, const std::byte* high) {
-  constexpr std::uintptr_t kMask = sizeof(std::uintptr_t) - 1;
-  const auto* word = reinterpret_cast<const std::uintptr_t*>((reinterpret_cast<std::uintptr_t>(low) + kMask) & ~kMask);
-  const auto* last = reinterpret_cast<const std::uintptr_t*>(reinterpret_cast<std::uintptr_t>(high) & ~kMask);
-  for (; word < last; ++word) {
-    Block* to = blocks_.find(*word);
-    if (to == nullptr || (exempt_ != nullptr && exempt_(word) != 0)) continue;
-    Block* from = blocks_.find(reinterpret_cast<std::uintptr_t>(word));
+  for (const std::uintptr_t& word : words_in(low, high)) {
+    Block* to = blocks_.find(word);
+    if (to == nullptr || (exempt_ != nullptr && exempt_(&word) != 0)) continue;
+    Block* from = blocks_.find(reinterpret_cast<std::uintptr_t>(&word));
     if (from == nullptr) {
       to->pointed_to = true;
     } else if (from != to) {

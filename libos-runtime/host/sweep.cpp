@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "libos-runtime/host/sanitizer.hpp"
+#include "libos-runtime/host/words.hpp"
 
 namespace lkm {
 
@@ -31,10 +32,7 @@ LKM_READS_STACKS void Sweep::over(std::span<std::uintptr_t> words) {
 }
 
 void Sweep::over(std::byte* low, const std::byte* high) {
-  constexpr std::uintptr_t kMask = sizeof(std::uintptr_t) - 1;
-  auto* first = reinterpret_cast<std::uintptr_t*>((reinterpret_cast<std::uintptr_t>(low) + kMask) & ~kMask);
-  const auto* last = reinterpret_cast<const std::uintptr_t*>(reinterpret_cast<std::uintptr_t>(high) & ~kMask);
-  if (first < last) over(std::span(first, std::size_t(last - first)));
+  over(words_in(low, high));
 }
 
 std::vector<std::span<std::byte>> resident(std::span<std::byte> mapping, std::size_t piece) {

@@ -311,6 +311,17 @@ std::uint64_t metered(Stack& stack, const Datagrams& flow) {
   return found ? found->packets : 0;
 }
 
+/// Two netns with a link, and a rule that matches nothing: with it the module cannot be reloaded.
+FilterTable loaded_with_a_rule(Stack& stack, const std::string& module, const char* parameters) {
+  EXPECT_TRUE(Links(stack).add({.a = "left", .b = "right", .delay = 1ms}));
+  EXPECT_TRUE(stack.load(module, parameters));
+  EXPECT_TRUE(stack.load("iptable_filter"));
+  FilterTable filter(stack, "right");
+  const xt_flowmeter_info never{.rate = 1'000'000'000, .flags = 0};
+  EXPECT_EQ(filter.set(rule_of(never)), 0);
+  return filter;
+}
+
 TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
   const auto other = edited(
       "xt_flowmeter",
@@ -335,12 +346,7 @@ TEST_F(Flowmeter, IsRenewedWithItsFlowsHooksAndRules) {
   with(
       "xt_flowmeter",
       [&](Stack& stack, const std::string& plain) {
-        ASSERT_TRUE(Links(stack).add({.a = "left", .b = "right", .delay = 1ms}));
-        ASSERT_TRUE(stack.load(plain, "idle_seconds=1000"));
-        ASSERT_TRUE(stack.load("iptable_filter"));
-        FilterTable filter(stack, "right");
-        const xt_flowmeter_info never{.rate = 1'000'000'000, .flags = 0};
-        ASSERT_EQ(filter.set(rule_of(never)), 0);
+        FilterTable filter = loaded_with_a_rule(stack, plain, "idle_seconds=1000");
         Datagrams traffic(stack, "10.77.0.1", "10.77.0.2");
         // A stream through both hooks, whose rule is the first netns's business.
         FlowSpec spec;
@@ -403,13 +409,7 @@ TEST_F(Flowmeter, KeepsItsFlowsWhenTheirStructureChanges) {
   with(
       "xt_flowmeter",
       [&](Stack& stack, const std::string& plain) {
-        ASSERT_TRUE(Links(stack).add({.a = "left", .b = "right", .delay = 1ms}));
-        ASSERT_TRUE(stack.load(plain, "idle_seconds=2"));
-        ASSERT_TRUE(stack.load("iptable_filter"));
-        // It cannot be reloaded.
-        FilterTable filter(stack, "right");
-        const xt_flowmeter_info never{.rate = 1'000'000'000, .flags = 0};
-        ASSERT_EQ(filter.set(rule_of(never)), 0);
+        FilterTable filter = loaded_with_a_rule(stack, plain, "idle_seconds=2");
         auto flow = Flow::start(stack, FlowSpec{});
         ASSERT_TRUE(flow) << flow.error().message();
 
