@@ -654,5 +654,39 @@ TEST_F(Pi2, IsNotResetWhileItIsTheDefault) {
   });
 }
 
+TEST_F(Pi2, IsNotResetWhileADeviceHasItByDefault) {
+  const auto wire = edited("delayline", {});  // a device with a queue
+  const auto marked = edited("sch_pi2", {{"sch_pi2.c", "q->stats.packets++;", "q->stats.packets += 1000;"}});
+  with("sch_pi2", [&](Stack& stack, const std::string& plain) {
+    ASSERT_TRUE(stack.load(plain));
+    ASSERT_TRUE(stack.load(wire));
+    auto rtnl = Rtnl::open(stack, "");
+    auto netlink = Netlink::open(stack, "", NETLINK_ROUTE);
+    ASSERT_TRUE(rtnl && netlink);
+    NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+    message.extra<ifinfomsg>();
+    mnl_attr_put_strz(message.header(), IFLA_IFNAME, "wire0");
+    nlattr* info = mnl_attr_nest_start(message.header(), IFLA_LINKINFO);
+    mnl_attr_put_strz(message.header(), IFLA_INFO_KIND, "delayline");
+    mnl_attr_nest_end(message.header(), info);
+    ASSERT_TRUE(netlink->request(message, "add an open end"));
+    const auto before = stack.sysctl("net.core.default_qdisc");
+    ASSERT_TRUE(before);
+    ASSERT_TRUE(stack.sysctl("net.core.default_qdisc", "pi2"));
+    ASSERT_TRUE(rtnl->link_up("wire0"));
+    ASSERT_TRUE(stack.sysctl("net.core.default_qdisc", *before));
+
+    const auto report = stack.swap(marked, {.state = StatePolicy::kReset});
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().errno_value(), EBUSY);
+    const auto said = report.error().message();
+    EXPECT_NE(said.find("of wire0 is there by default"), said.npos) << said;
+    EXPECT_NE(said.find("generation 1 serves on"), said.npos) << said;
+    ASSERT_TRUE(rtnl->link_del("wire0"));
+    const auto reset = stack.swap(marked, {.state = StatePolicy::kReset});
+    EXPECT_TRUE(reset) << reset.error().message();
+  });
+}
+
 }  // namespace
 }  // namespace lkm

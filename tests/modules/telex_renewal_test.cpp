@@ -255,5 +255,47 @@ TEST_F(Telex, EndsItsSocketsAndNoOthersWhenItIsReset) {
   });
 }
 
+TEST_F(Telex, EndsNothingWhenAQdiscOfItsOwnStandsInTheWayOfAReset) {
+  // A protocol with a qdisc, as one that paces has.
+  const auto with_qdisc =
+      edited("telex", {{"main.c", "#include <net/inet_common.h>", "#include <net/inet_common.h>\n#include <net/pkt_sched.h>"},
+                       {"main.c", "static int __init telex_register(void)\n{\n\tint err;\n",
+                        "static int toy_enqueue(struct sk_buff *skb, struct Qdisc *sch, struct sk_buff **to_free)\n"
+                        "{\n\treturn qdisc_enqueue_tail(skb, sch);\n}\n\n"
+                        "static struct Qdisc_ops toy_ops __read_mostly = {\n\t.id = \"toy\",\n"
+                        "\t.enqueue = toy_enqueue,\n\t.dequeue = qdisc_dequeue_head,\n\t.peek = qdisc_peek_head,\n"
+                        "\t.reset = qdisc_reset_queue,\n\t.owner = THIS_MODULE,\n};\n\n"
+                        "static int __init telex_register(void)\n{\n\tint err;\n\n"
+                        "\terr = register_qdisc(&toy_ops);\n\tif (err)\n\t\treturn err;\n"},
+                       {"main.c", "static void __exit telex_unregister(void)\n{\n",
+                        "static void __exit telex_unregister(void)\n{\n\tunregister_qdisc(&toy_ops);\n"}});
+  with("telex", [&](Stack& stack, const std::string&) {
+    ASSERT_TRUE(stack.load(with_qdisc));
+    Links links(stack);
+    ASSERT_TRUE(links.add({.a = kLeft, .b = kRight, .delay = 5ms}));
+    auto ends = connect_ends(stack);
+    ASSERT_TRUE(ends);
+    const auto before = stack.sysctl("net.core.default_qdisc");
+    ASSERT_TRUE(before);
+    ASSERT_TRUE(stack.sysctl("net.core.default_qdisc", "toy"));
+    const auto refused = stack.swap(with_qdisc, {.state = StatePolicy::kReset});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().errno_value(), EBUSY);
+    const auto said = refused.error().message();
+    EXPECT_NE(said.find("net.core.default_qdisc names it"), said.npos) << said;
+    // Nothing has ended: the sockets are as they were.
+    expect_series(stack, ends->client, ends->server, 20);
+    expect_series(stack, ends->server, ends->client, 20);
+
+    ASSERT_TRUE(stack.sysctl("net.core.default_qdisc", *before));
+    const auto reset = stack.swap(with_qdisc, {.state = StatePolicy::kReset});
+    ASSERT_TRUE(reset) << reset.error().message();
+    EXPECT_EQ(reset->reset.size(), 3u);
+    expect_reset(stack, ends->client);
+    ends.reset();
+    expect_unloads(stack, "telex");
+  });
+}
+
 }  // namespace
 }  // namespace lkm

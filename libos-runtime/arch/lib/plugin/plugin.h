@@ -35,6 +35,7 @@ void libos_for_each_socket(void (*visit)(struct sock *sk, void *arg), void *arg)
 int libos_count_inside(const struct module *mod, bool interrupt, char *who, size_t len);
 
 /* reset_qdiscs.c */
+int libos_check_qdiscs(const struct module *mod, struct libos_reset *reset);
 int libos_reset_qdiscs(const struct module *mod, struct libos_reset *reset);
 void libos_remake_qdiscs(const char *module);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Ends the sockets of one module, and nobody else's (its qdiscs: reset_qdiscs.c). Their owners keep the descriptors: every call on one
- * gives -ENETRESET from now on, and poll() tells of an error. The module's own code closes what was behind
- * them, so that nothing of it is left in use.
+ * Ends the sockets of one module, and nobody else's (its qdiscs: reset_qdiscs.c). Their owners keep the
+ * descriptors: every call on one gives -ENETRESET from now on, and poll() tells of an error. The module's own
+ * code closes what was behind them, so that nothing of it is left in use.
  */
 #include <linux/file.h>
 #include <linux/module.h>
@@ -257,6 +257,6 @@ int libos_module_reset(const char *name, struct libos_reset *reset)
 		libos_remake_qdiscs(mod->name);
 		return 0;
 	}
-	err = reset_sockets(mod, reset);
+	err = libos_check_qdiscs(mod, reset) ?: reset_sockets(mod, reset);
 	return err ?: libos_reset_qdiscs(mod, reset);
 }

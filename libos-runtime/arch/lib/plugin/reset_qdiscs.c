@@ -185,7 +185,37 @@ static int end(const struct ended *ended)
 	return ask(ended->net, &message.nlh);
 }
 
-/* -EBUSY: one is there by default, and would be again. */
+/* -EBUSY: one is there by default, and would be again; or it will be, and holds the module. */
+static int check(const struct list_head *list, const struct module *mod, struct libos_reset *reset)
+{
+	const struct ended *ended;
+
+	list_for_each_entry(ended, list, node) {
+		if (ended->place.tcm_handle)
+			continue;
+		scnprintf(reset->who, reset->who_len, "%s is there by default", ended->what);
+		return -EBUSY;
+	}
+	if (default_qdisc_ops->owner == mod) {
+		scnprintf(reset->who, reset->who_len, "net.core.default_qdisc names it");
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/* Before anything of the module's ends: whether its qdiscs can. */
+int libos_check_qdiscs(const struct module *mod, struct libos_reset *reset)
+{
+	struct ended *ended, *next;
+	LIST_HEAD(list);
+	int err;
+
+	err = collect(&list, mod) ?: check(&list, mod, reset);
+	list_for_each_entry_safe(ended, next, &list, node)
+		forget(ended);
+	return err;
+}
+
 int libos_reset_qdiscs(const struct module *mod, struct libos_reset *reset)
 {
 	struct ended *ended, *next;
@@ -194,13 +224,7 @@ int libos_reset_qdiscs(const struct module *mod, struct libos_reset *reset)
 	int err;
 
 	forget_all(mod->name);
-	err = collect(&list, mod);
-	list_for_each_entry(ended, &list, node) {
-		if (!ended->place.tcm_handle && !err) {
-			scnprintf(reset->who, reset->who_len, "%s is there by default", ended->what);
-			err = -EBUSY;
-		}
-	}
+	err = collect(&list, mod) ?: check(&list, mod, reset);
 	list_for_each_entry_safe(ended, next, &list, node) {
 		if (!err)
 			err = end(ended);
@@ -235,6 +259,11 @@ void libos_remake_qdiscs(const char *module)
 }
 
 #else
+
+int libos_check_qdiscs(const struct module *mod, struct libos_reset *reset)
+{
+	return 0;
+}
 
 int libos_reset_qdiscs(const struct module *mod, struct libos_reset *reset)
 {

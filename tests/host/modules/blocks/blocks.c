@@ -6,7 +6,7 @@
  *
  * VARIANT 2 has members in the middle of both that make an item too large for its block; 3 one that it has place for.
  * What cannot be: 4 changes what lies in an array, 5 a slot outgrows its place, 6 changes per-CPU data, 7 what is
- * allocated without a word of its type.
+ * allocated without a word of its type, 8 what is a variable with a value, too.
  */
 #include <linux/hashtable.h>
 #include <linux/module.h>
@@ -66,6 +66,14 @@ struct hidden {
 #endif
 };
 
+struct pair {
+#if VARIANT == 8
+	u64 b, a;
+#else
+	u64 a, b;
+#endif
+};
+
 static LIST_HEAD(ring);
 static DEFINE_HASHTABLE(slots, 4);
 static struct kmem_cache *cache;
@@ -73,6 +81,8 @@ static struct item *newest;
 static struct row *rows;
 static struct count __percpu *counts;
 static void *something;
+static struct pair *pair;
+static struct pair sums;
 static unsigned long n;
 
 static void tick(struct timer_list *timer)
@@ -109,6 +119,9 @@ static int add(void)
 	mod_timer(&item->timer, jiffies + 1);
 	this_cpu_inc(counts->n[0]);
 	mark(something);
+	pair->a = n;
+	sums.a += n;
+	sums.b += pair->a;
 	rows[3].c++;
 	return 0;
 }
@@ -134,6 +147,7 @@ static int show(struct seq_file *file, void *unused)
 		found++;
 	}
 	broken += newest != before || rows[3].c != n || this_cpu_read(counts->n[0]) != n;
+	broken += sums.a != sums.b;
 	seq_printf(file, "%lu %lu %lu %lu %lu\n", items, found, ticks, extra, broken);
 	return 0;
 }
@@ -173,6 +187,7 @@ static void end(void)
 	free_percpu(counts);
 	kfree(rows);
 	kfree(something);
+	kfree(pair);
 }
 
 static int __init blocks_init(void)
@@ -181,7 +196,8 @@ static int __init blocks_init(void)
 	counts = alloc_percpu(struct count);
 	rows = kcalloc(8, sizeof(*rows), GFP_KERNEL);
 	something = kzalloc(sizeof(struct hidden), GFP_KERNEL);
-	if (cache && counts && rows && something && proc_create("blocks", 0600, NULL, &ops))
+	pair = kzalloc(sizeof(*pair), GFP_KERNEL);
+	if (cache && counts && rows && something && pair && proc_create("blocks", 0600, NULL, &ops))
 		return 0;
 	end();
 	return -ENOMEM;
