@@ -398,7 +398,7 @@ struct libos_entry {
 	/*
 	 * Ends all sockets of a module that somebody has a descriptor of: calls on them give -ENETRESET. Then all of
 	 * its qdiscs, which are made anew when a module of that name is loaded. 0; -EAGAIN while a task sleeps in the
-	 * module's code, and nothing has changed; -EBUSY when a qdisc (`who`) cannot be ended; or another -errno.
+	 * module's code, and nothing has changed; -EBUSY when a qdisc (`who`) is not to be ended; or -errno.
 	 */
 	int (*module_reset)(const char *name, struct libos_reset *reset);
 	/*

@@ -323,7 +323,7 @@ static bool somebody_is_inside(struct module *mod, char *why, size_t len)
 	unsigned long patience = jiffies + HZ / 2;
 	char who[128];
 
-	while (libos_count_inside(mod, false, who, sizeof(who))) {
+	while (libos_anybody_inside(mod, who, sizeof(who))) {
 		if (time_after(jiffies, patience)) {
 			scnprintf(why, len, "somebody is in it: %s", who);
 			return true;

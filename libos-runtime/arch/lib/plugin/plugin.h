@@ -33,6 +33,7 @@ void libos_for_each_socket(void (*visit)(struct sock *sk, void *arg), void *arg)
 
 /* renew.c */
 int libos_count_inside(const struct module *mod, bool interrupt, char *who, size_t len);
+bool libos_anybody_inside(const struct module *mod, char *who, size_t len);
 
 /* reset_qdiscs.c */
 int libos_check_qdiscs(const struct module *mod, struct libos_reset *reset);

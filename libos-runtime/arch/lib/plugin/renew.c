@@ -9,6 +9,8 @@
 #include <linux/kallsyms.h>
 #include <linux/module.h>
 #include <linux/moduleloader.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/slab.h>
@@ -20,6 +22,8 @@
 
 /* kernel/module/main.c, see module_main.h. */
 void libos_mod_update_bounds(struct module *mod);
+
+#define LOOKS_AT_A_TIME 64
 
 struct inside {
 	const struct module *mod;
@@ -36,9 +40,24 @@ static bool is_inside(void *cookie, unsigned long ip)
 	return false;
 }
 
+/* Where in the module's code the task has a return address to, 0: nowhere. On one CPU it does not run now. */
+static unsigned long inside_at(const struct module *mod, struct task_struct *task)
+{
+	struct inside inside = { .mod = mod };
+
+	if (task != current)
+		arch_stack_walk(is_inside, &inside, task, NULL);
+	return inside.ip;
+}
+
+static void describe_inside(unsigned long ip, struct task_struct *task, char *who, size_t len)
+{
+	scnprintf(who, len, "%ps, by task %d (%s)", (void *)ip, task_pid_nr(task), task->comm);
+}
+
 /*
- * How many tasks have a return address into the module's code, besides the caller. Each sleeps: on one
- * CPU nothing else can run. The first one is described in `who`; with `interrupt` their waits end.
+ * How many tasks are inside the module's code, besides the caller. The first one is described in `who`; with
+ * `interrupt` their waits end.
  */
 int libos_count_inside(const struct module *mod, bool interrupt, char *who, size_t len)
 {
@@ -47,22 +66,46 @@ int libos_count_inside(const struct module *mod, bool interrupt, char *who, size
 
 	rcu_read_lock();
 	for_each_process_thread(process, task) {
-		struct inside inside = { .mod = mod };
+		unsigned long ip = inside_at(mod, task);
 
-		if (task == current)
-			continue;
-		arch_stack_walk(is_inside, &inside, task, NULL);
-		if (!inside.ip)
+		if (!ip)
 			continue;
 		if (!n++)
-			scnprintf(who, len, "%ps, by task %d (%s)", (void *)inside.ip, task_pid_nr(task),
-				  task->comm);
+			describe_inside(ip, task, who, len);
 		/* A kernel thread never passes the exit of a system call, where the signal is taken. */
 		if (interrupt && !(task->flags & PF_KTHREAD))
 			set_notify_signal(task);
 	}
 	rcu_read_unlock();
 	return n;
+}
+
+/*
+ * Whether anybody is inside a module that nothing leads into any more. Who is not cannot come in: others run
+ * between the looks, for with a thousand tasks they take a good part of a millisecond.
+ */
+bool libos_anybody_inside(const struct module *mod, char *who, size_t len)
+{
+	struct task_struct *task;
+	unsigned long ip = 0;
+	unsigned int looked = 0;
+	struct pid *pid;
+	int nr = 0;
+
+	do {
+		rcu_read_lock();
+		pid = find_ge_pid(nr + 1, &init_pid_ns);
+		nr = pid ? pid_nr(pid) : 0;
+		task = pid_task(pid, PIDTYPE_PID);
+		if (task)
+			ip = inside_at(mod, task);
+		if (ip)
+			describe_inside(ip, task, who, len);
+		rcu_read_unlock();
+		if (++looked % LOOKS_AT_A_TIME == 0)
+			libos_yield();
+	} while (pid && !ip);
+	return ip;
 }
 
 static void *section(const struct load_info *info, const char *name, size_t entry, unsigned int *n)
