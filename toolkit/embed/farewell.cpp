@@ -17,6 +17,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
+#include <sstream>
+#include <string>
 #include <thread>
 
 #include "toolkit/embed/embedded_stack.hpp"
@@ -30,7 +32,7 @@ using Clock = std::chrono::steady_clock;
 /// For what was sent before the program ended.
 constexpr auto kFarewell = 2s;
 /// For a thread that a signal met inside the stack, to come out.
-constexpr auto kWayOut = 100ms;
+constexpr auto kWayOut = 500ms;
 
 constexpr std::array kDeadly = {SIGHUP,  SIGINT,  SIGQUIT, SIGILL,  SIGABRT, SIGBUS, SIGFPE,
                                 SIGSEGV, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2};
@@ -57,13 +59,28 @@ void close_socket(Stack& stack, int descriptor) {
   stack.syscall(SYS_close, descriptor);
 }
 
+/// Of /proc/net/tcp: "sl local remote state …". Orphans would not do: a thread that a signal met in a call on a connection
+/// keeps it from being one.
+bool awaits_an_acknowledgement(const std::string& line) {
+  std::istringstream words(line);
+  std::string slot, local, remote, state;
+  words >> slot >> local >> remote >> state;
+  return state == "04" || state == "09" || state == "0B";  // FIN_WAIT1, LAST_ACK, CLOSING
+}
+
 /// Connections are acknowledged to their end, and no frame waits for room in a cable; or there is no cable.
 bool all_has_left(Stack& stack) {
   const auto devices = stack.devices();
   if (!devices || std::ranges::none_of(*devices, &DeviceInfo::carrier)) return true;
   if (std::ranges::any_of(*devices, &DeviceInfo::full)) return false;
-  const auto about = stack.read_file("/proc/net/sockstat");
-  return !about || about->find("orphan 0 ") != std::string::npos;
+  for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+    const auto text = stack.read_file(table);
+    std::istringstream lines(text ? *text : "");
+    for (std::string line; std::getline(lines, line);) {
+      if (awaits_an_acknowledgement(line)) return false;
+    }
+  }
+  return true;
 }
 
 /// For a handler.
