@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 16
+#define LIBOS_ABI_VERSION 17
 
 /* What libos_entry.check_of() tells. */
 #define LIBOS_CHECK_NONE 0
@@ -304,8 +304,10 @@ struct libos_reset {
 	void *cookie;
 };
 
-/* How module_swap() went. Times are host nanoseconds. */
+/* How module_swap() went; zero before that, but for what it calls. Times are host nanoseconds. */
 struct libos_swap_report {
+	void (*serves)(void *cookie); /* once, as soon as the new code serves: others run before the old one is gone */
+	void *cookie;
 	uint32_t sockets; /* sockets that moved, all states */
 	uint32_t established; /* of these with a running congestion control */
 	uint32_t netns_defaults; /* namespaces whose default moved */

@@ -531,7 +531,10 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
   }
   libos_keep keep{};
   if (kept) keep = {.members = kept->members.data(), .n = std::uint32_t(kept->members.size())};
+  std::function<void()> serves = [&] { (void)serves_on_probation(name); };
   libos_swap_report kernel{};
+  kernel.serves = [](void* cookie) noexcept { (*static_cast<std::function<void()>*>(cookie))(); };
+  kernel.cookie = &serves;
   int err = 0;
   LKM_TRY(auto fiber, spawn("swap", [&] {
             const auto description = describe(plugin, parameters);
@@ -567,7 +570,6 @@ Result<SwapReport> Stack::swap_on_fiber(const fs::path& path, const SwapOptions&
                 report.not_in_place.empty() ? "" : "\n  it ", report.not_in_place);
   }
 
-  (void)serves_on_probation(name);
   impl_->unmap_freed();
   plugin.initial = read_parameters(*this, name);
   report.sockets = kernel.sockets;

@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include "tests/host/host_test.hpp"
 #include "toolkit/base/file.hpp"
@@ -66,6 +68,29 @@ TEST_F(ASwap, MovesSocketsOfEveryStateAndNamespace) {
     ASSERT_EQ(modules.size(), 1u);
     EXPECT_EQ(modules[0].generation, 2u);
     EXPECT_EQ(modules[0].path, second);
+  });
+}
+
+TEST_F(ASwap, IsWatchedBeforeAnybodyCanRunTheNewCode) {
+  options_.clock = Clock::kVirtual;  // no tick lets the observer in while the old code still serves
+  const auto first = plugin("swapcc", 1);
+  const auto second = plugin("swapcc", 2);
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(first));
+    bool over = false;
+    std::set<std::string> settings;  // seen while the old code goes, and the new one serves
+    auto observer = stack.spawn("observer", [&] {
+      for (; !over; stack.yield()) {
+        if (!stack.read_file("/sys/module/swapcc@1/refcnt")) continue;
+        settings.insert(stack.sysctl("kernel.panic_on_oops").value_or("unknown"));
+      }
+    });
+    ASSERT_TRUE(observer);
+    const auto report = stack.swap(second, {.state = StatePolicy::kReinit, .watch = true});
+    over = true;
+    observer->join();
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(settings, std::set<std::string>{"1"});
   });
 }
 

@@ -138,8 +138,8 @@ static int replace_cc(const struct libos_plugin *plugin, struct module *from,
 	}
 	swap.from = NULL;
 
-	/* The new code serves: the old one's exit is a pause of its own. */
-	libos_yield();
+	report->serves(report->cookie);
+	libos_yield(); /* the old code's exit is a pause of its own */
 	start = libos_boot->host_ns();
 	err = sys_delete_module((const char __user *)swap.aside.retired, O_NONBLOCK);
 	report->retire_ns = libos_boot->host_ns() - start;
@@ -181,7 +181,6 @@ int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep
 		goto out;
 	}
 
-	memset(report, 0, sizeof(*report));
 	strscpy(swap.name, name, MODULE_NAME_LEN);
 	swap.longest_ns = 0;
 	swap.since_ns = libos_boot->host_ns();
