@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 17
+#define LIBOS_ABI_VERSION 18
 
 /* What libos_entry.check_of() tells. */
 #define LIBOS_CHECK_NONE 0
@@ -365,6 +365,11 @@ struct libos_entry {
 	int (*pid)(struct libos_task *task);
 	/* Lets other runnable fibers run. */
 	void (*yield)(void);
+	/*
+	 * Whether no fiber but the running one is to run. One that went to sleep may be kept on the run queue
+	 * for a while (kernel/sched/fair.c, set_delayed()): `asleep`, if that is not NULL, counts as what it is.
+	 */
+	int (*alone)(const struct libos_task *asleep);
 	/* [irq] Serves pending interrupts; for the host's loop. */
 	void (*run_irqs)(void);
 

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -423,12 +424,12 @@ void Runtime::enter(Carrier& carrier) {
   lkm_context_switch(&carrier.native, &fiber);
   sanitizer::arrived();
   // Here again: a fiber gave the CPU up. Only now is its stack free for another thread.
-  const auto answered = std::exchange(answered_, {});
+  const Answered answered = std::exchange(answered_, {});
   if (token_.load(std::memory_order_relaxed) == Token::kTaken) {
     carrier_ = nullptr;
     token_.store(Token::kFree, std::memory_order_seq_cst);
   }
-  for (Carrier* other : answered) other->wake();
+  answered.wake();
 }
 
 void Runtime::give_up() {
@@ -517,7 +518,7 @@ void Runtime::idle() {
 void Runtime::interrupt() {
   ticks_without_interrupt_ = 0;
   // A carrier that stays long: those who wait for no more than to be woken do not wait for it.
-  for (Carrier* other : std::exchange(answered_, {})) other->wake();
+  std::exchange(answered_, {}).wake();
   admit_calls();
   // With other threads the loop thread looks at the descriptors, and a call that is submitted need not.
   if (!threads_) events_.collect(0);
@@ -642,7 +643,7 @@ long Runtime::call(Carrier& carrier, long number) {
   carrier.wanted = number;
   carrier.done.store(Carrier::kPending, std::memory_order_relaxed);  // others see the call by calls_ or the token
   bool submitted = false;
-  for (;;) {
+  while (carrier.done.load(std::memory_order_acquire) != Carrier::kDone) {
     if (try_take()) {
       // Parked in our own fiber: it has the call at once. Else the fiber that stands there must let the
       // scheduler go to ours.
@@ -663,11 +664,7 @@ long Runtime::call(Carrier& carrier, long number) {
       submitted = true;
       continue;  // the token may have been freed before the call was there to be seen
     }
-    if (carrier.done.load(std::memory_order_acquire) == Carrier::kDone) {
-      // Who called meanwhile found the token taken and sleeps: the loop thread serves them.
-      if (calls_.load(std::memory_order_seq_cst) != nullptr) events_.kick();
-      break;
-    }
+    if (carrier.done.load(std::memory_order_acquire) == Carrier::kDone) break;
     if (token_.load(std::memory_order_seq_cst) == Token::kGone) return -ESHUTDOWN;
     if (calls_.load(std::memory_order_seq_cst) != nullptr &&
         token_.load(std::memory_order_seq_cst) == Token::kFree) {
@@ -677,7 +674,15 @@ long Runtime::call(Carrier& carrier, long number) {
     if (carrier.done.compare_exchange_strong(before, Carrier::kSleeps) || before == Carrier::kSleeps)
       futex_wait(carrier.done, Carrier::kSleeps);
   }
+  // Who called meanwhile found the token taken and sleeps: the loop thread serves them.
+  if (calls_.load(std::memory_order_seq_cst) != nullptr) events_.kick();
   return carrier.result;
+}
+
+/// Whether the running fiber is the only one that is to run. In virtual time that is for the idle task to find, which
+/// moves the time then.
+bool Runtime::has_nobody_else() const {
+  return !clock_.is_virtual() && entry_->alone(carrier_.load(std::memory_order_relaxed)->task) != 0;
 }
 
 void Runtime::admit_calls() {
@@ -694,7 +699,21 @@ void Runtime::admit_calls() {
 void Carrier::answer(long value) {
   result = value;
   number = kNone;
-  g_runtime->answered_.push_back(this);
+  g_runtime->answered_.add(*this);
+}
+
+void Answered::add(Carrier& carrier) {
+  carrier.next = nullptr;
+  (last_ != nullptr ? last_->next : first_) = &carrier;
+  last_ = &carrier;
+}
+
+void Answered::wake() const {
+  for (Carrier* carrier = first_; carrier != nullptr;) {
+    Carrier* const next = carrier->next;  // who is awake makes its next call, or ends
+    carrier->wake();
+    carrier = next;
+  }
 }
 
 void Carrier::wake() {
@@ -706,6 +725,10 @@ void Carrier::run() {
   Runtime& runtime = *g_runtime;
   const libos_entry& kernel = *runtime.entry_;
   task = kernel.self();
+  // Who is woken lets the waker's call come to its end: its own thread could not go on before that anyway.
+  const sched_param ordinary{};
+  const unsigned long batch[6] = {0, SCHED_BATCH, reinterpret_cast<unsigned long>(&ordinary)};
+  kernel.syscall(SYS_sched_setscheduler, batch);
   for (;;) {
     if (number == kEnd) return;
     if (number != kNone) {
@@ -720,15 +743,20 @@ void Carrier::run() {
         kernel.run_irqs();
         kernel.yield();
       }
+      bool to_program = true;
       if (runtime.carrier_ == this) {
         number = kNone;
         done.store(kDone, std::memory_order_release);
-        runtime.give_up();  // back to the program
+      } else {
+        answer(result);
+        // By way of the idle task it would come to the same, at three times the price in scheduling.
+        to_program = runtime.has_nobody_else();
+      }
+      if (to_program) {
+        runtime.give_up();
         if (number != kNone) continue;
         // Another thread carries the CPU now. Ours is in its program: for the kernel it sleeps.
         kernel.run_irqs();
-      } else {
-        answer(result);
       }
     }
     if (number == kNone) {

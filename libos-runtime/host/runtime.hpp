@@ -6,8 +6,8 @@
 // The CPU is a token. The thread that has it, the carrier, executes kernel code: always on some fiber's
 // stack, never on its own. It gives the token up at one of two places, and only there:
 //   - in the idle task, when nothing is runnable;
-//   - in a thread's syscall fiber, when its result is ready and the carrier is that very thread: the thread
-//     goes back to its program, as a CPU goes back to user mode.
+//   - in a thread's syscall fiber, when its result is ready, and the carrier is that very thread or nobody else is
+//     to run: the thread goes back to its program, as a CPU goes back to user mode.
 // The fiber that stands there is "parked": it is still the kernel's current task. Whoever takes the token
 // next goes on in the parked fiber, finds out there what is to be done, and lets the scheduler switch.
 //
@@ -75,7 +75,7 @@ class Carrier final : public FiberBody {
   long number = kNone;                    ///< the call that the fiber has; under the token
   long result = 0;
   std::atomic<std::uint32_t> done{kPending};  ///< futex word
-  Carrier* next = nullptr;             ///< in Runtime::calls_
+  Carrier* next = nullptr;             ///< in Runtime::calls_, or among those that are answered
 
   // Of `done`: `result` is not there, and the thread sleeps, or `result` is there. Who does not sleep costs no call of the host.
   static constexpr std::uint32_t kPending = 0, kSleeps = 1, kDone = 2;
@@ -83,6 +83,17 @@ class Carrier final : public FiberBody {
   static constexpr long kNone = -1;
   static constexpr long kBody = -2;
   static constexpr long kEnd = -3;  ///< the thread ends
+};
+
+/// Threads to wake when the CPU is given up, in the order of their answers.
+class Answered {
+ public:
+  void add(Carrier& carrier);
+  void wake() const;
+
+ private:
+  Carrier* first_ = nullptr;
+  Carrier* last_ = nullptr;
 };
 
 /// What the kernel asks of the host about plugins that are audited.
@@ -190,6 +201,7 @@ class Runtime {
   long call(Carrier& carrier, long number);
   void submit(Carrier& carrier);
   void admit_calls();  ///< interrupt: wakes the fibers of submitted calls
+  [[nodiscard]] bool has_nobody_else() const;
   void pid1();
 
   // Host operations.
@@ -204,7 +216,7 @@ class Runtime {
 
   Stack::Options options_;
   StackClock clock_;
-  std::vector<Carrier*> answered_;  ///< threads to wake when the CPU is given up
+  Answered answered_;
   EventLoop events_;
   FiberStacks stacks_;
   Mapping pool_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -142,6 +143,43 @@ TEST_F(ThreadsOfAnEmbeddedStack, LoseNoWakeUpInPingPong) {
       pair.client.call(SYS_shutdown, SHUT_WR);
     });
   });
+}
+
+/// Of the stack's tasks, since boot.
+long task_switches(Stack& stack) {
+  const auto text = stack.read_file("/proc/stat");
+  const auto at = text ? text->find("\nctxt ") : std::string::npos;
+  return at == std::string::npos ? -1 : std::atol(text->c_str() + at + 6);
+}
+
+/// On one CPU of the host, so that they can only take turns.
+TEST_F(ThreadsOfAnEmbeddedStack, TakeTurnsWithoutTheIdleTask) {
+  cpu_set_t before, one;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof(before), &before), 0);
+  CPU_ZERO(&one);
+  CPU_SET(::sched_getcpu(), &one);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof(one), &one), 0);
+  embed([](Stack& stack) {
+    within(60s, [&] {
+      auto pair = connect_pair(stack);
+      constexpr long kRounds = 5'000;
+      std::jthread echo([&] {
+        char byte = 0;
+        while (pair.server.call(SYS_read, &byte, 1) == 1 && pair.server.call(SYS_write, &byte, 1) == 1) {
+        }
+      });
+      const long switches = task_switches(stack);
+      char byte = 0;
+      for (long i = 0; i < kRounds; ++i) {
+        ASSERT_EQ(pair.client.call(SYS_write, &byte, 1), 1);
+        ASSERT_EQ(pair.client.call(SYS_read, &byte, 1), 1);
+      }
+      // From one to the other and back; by way of the idle task it was six.
+      EXPECT_LT(task_switches(stack) - switches, 3 * kRounds);
+      pair.client.call(SYS_shutdown, SHUT_WR);
+    });
+  });
+  ASSERT_EQ(::sched_setaffinity(0, sizeof(before), &before), 0);
 }
 
 /// Threads that compute for a random time between calls meet each other at every point of the

@@ -69,6 +69,7 @@ Result<Stack*> boot() {
 Stack* stack() {
   static std::once_flag booted;
   if (g_forked) return nullptr;
+  if (Stack* const up = g_stack) return up;
   std::call_once(booted, [] {
     if (auto up = boot()) {
       g_stack = *up;

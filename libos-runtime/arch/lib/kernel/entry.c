@@ -88,6 +88,7 @@ const struct libos_entry libos_entry = {
 	.interrupt = libos_interrupt,
 	.pid = libos_pid,
 	.yield = libos_yield,
+	.alone = libos_alone,
 	.run_irqs = libos_irqs,
 	.halt = libos_halt,
 	.fixup = libos_fixup,

@@ -35,6 +35,7 @@ int libos_pid(struct libos_task *task);
 struct libos_task *libos_self(void);
 void *libos_stack(void);
 void libos_yield(void);
+int libos_alone(const struct libos_task *asleep);
 
 void libos_task_start(struct task_struct *prev, int (*fn)(void *), void *arg);
 

@@ -9,6 +9,7 @@
 #include <linux/sched.h>
 #include <linux/sched/debug.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
 #include <linux/slab.h>
@@ -239,4 +240,11 @@ void libos_yield(void)
 {
 	cond_resched();
 	yield();
+}
+
+int libos_alone(const struct libos_task *asleep)
+{
+	const struct task_struct *p = (const struct task_struct *)asleep;
+
+	return nr_running() == 1 + (p && p != current && p->on_rq && READ_ONCE(p->__state));
 }
