@@ -259,7 +259,7 @@ static void describe(const struct ledger_place *place, char *text, size_t len)
 	if (place->call->class == LEDGER_REGISTRATION)
 		n += scnprintf(text + n, len - n, " by %s", place->call->name);
 	if (place->sum.what[0])
-		n += scnprintf(text + n, len - n, place->sum.n > 1 ? " (%s, ...)" : " (%s)",
+		n += scnprintf(text + n, len - n, place->sum.others ? " (%s, ...)" : " (%s)",
 			       place->sum.what);
 	scnprintf(text + n, len - n, ", %s at %s", kind->verb, where);
 }

@@ -22,7 +22,7 @@
 
 enum { OP_TAKE, OP_GIVE, OP_ARM };
 enum { A0, A1, A2, A3, A4, A5, RET, I0, M0, P4, SIZE, O0, T1, T2, DIR, NO };
-enum { INT, PTR, NUM, BOOL, ANY };
+enum { INT, PTR, PTR2, NUM, BOOL, ANY };
 
 /* What the stubs leave on the stack; ledger_stubs.S knows the layout. */
 struct ledger_frame {
@@ -249,6 +249,19 @@ static struct ledger_record *find_record(enum ledger_class class, unsigned long 
 	return NULL;
 }
 
+/* What was taken under the key at the place. */
+static struct ledger_record *find_summed(const struct ledger_place *place, unsigned long key, unsigned long more)
+{
+	struct ledger_record *record;
+
+	hash_for_each_possible(records, record, hash, key) {
+		if (record->place == place && ledger_key(record) == key && ledger_more(record) == more &&
+		    !record->leaked)
+			return record;
+	}
+	return NULL;
+}
+
 /* One of those that `is` says yes to. */
 struct ledger_record *libos_ledger_find(unsigned long key, bool (*is)(const struct ledger_record *record))
 {
@@ -274,11 +287,17 @@ struct ledger_record *libos_ledger_find_moved(unsigned long was, unsigned long n
 	return NULL;
 }
 
+/* How many things the record stands for. */
+static u32 number(const struct ledger_record *record)
+{
+	return libos_ledger_kinds[record->class].flags & LEDGER_SUMMED ? record->count : 1;
+}
+
 void libos_ledger_drop(struct ledger_record *record)
 {
 	libos_ledger_dropped(record);
 	if (record->leaked)
-		record->place->sum.vanished++;
+		record->place->sum.vanished += number(record);
 	if (libos_ledger_kinds[record->class].flags & LEDGER_HEAP)
 		libos_ledger_memory--;
 	record->place->ledger->n--;
@@ -321,8 +340,16 @@ static void add_record(struct ledger_place *place, unsigned long key, unsigned l
 	u8 flags = libos_ledger_kinds[call->class].flags;
 	struct ledger_record *record;
 
+	if (flags & LEDGER_SUMMED) {
+		record = find_summed(place, key, more);
+		if (record) {
+			record->count++;
+			return;
+		}
+		count = 1;
+	}
 	/* The same thing once more: a timer that is armed again, memory that was resized in place. */
-	record = flags & LEDGER_COUNTED ? NULL : find_record(call->class, key, more, false);
+	record = flags & (LEDGER_COUNTED | LEDGER_SUMMED) ? NULL : find_record(call->class, key, more, false);
 	if (record && record->place->ledger == place->ledger) {
 		record->place = place;
 		record->count = count;
@@ -427,11 +454,17 @@ static unsigned long value(const struct ledger_frame *frame, u8 from)
 	return frame->args[from];
 }
 
-static bool is_done(u8 done, unsigned long result)
+static bool is_done(u8 done, const struct ledger_frame *frame)
 {
+	unsigned long result = frame->result;
+
 	switch (done) {
 	case INT:
 		return !(int)result;
+	case PTR2:
+		if (!(u8)frame->args[2])
+			return false;
+		fallthrough;
 	case PTR:
 		return !IS_ERR_OR_NULL((void *)result) && result != (unsigned long)ZERO_SIZE_PTR;
 	case NUM:
@@ -490,7 +523,7 @@ void libos_ledger_after(const struct ledger_frame *frame, unsigned long caller)
 	const struct ledger_call *call = &calls[frame->index];
 	struct ledger_place *place;
 
-	if (!is_done(call->done, frame->result)) {
+	if (!is_done(call->done, frame)) {
 		if (libos_ledger_kinds[call->class].flags & LEDGER_SIZES)
 			libos_objects_unregistered((void *)frame->args[0]);
 		return;
@@ -515,6 +548,54 @@ void libos_ledger_take(enum ledger_class class, const void *key, unsigned long c
 void libos_ledger_give(enum ledger_class class, const void *key)
 {
 	give(class, (unsigned long)key, 0, true);
+}
+
+void libos_ledger_refer(const struct ledger_call *call, const void *object, const void *tracker, unsigned long caller)
+{
+	struct ledger_place *place = find_place(caller, call);
+
+	if (place)
+		add_record(place, (unsigned long)object, (unsigned long)tracker, 1);
+}
+
+static int likeness(const struct ledger_record *record, const struct ledger *ledger, const void *tracker)
+{
+	return 2 * (record->place->ledger == ledger) + (ledger_more(record) == (unsigned long)tracker);
+}
+
+/*
+ * Of several: one of the module that gives it back, if there is one, and with that tracker. Another module may have
+ * handed it over. None: the kernel took it, or a function that is not looked at.
+ */
+bool libos_ledger_unrefer(enum ledger_class class, const void *object, const void *tracker, unsigned long caller)
+{
+	struct ledger_record *record, *like = NULL;
+	struct ledger *ledger = NULL;
+	bool asked = false;
+
+	hash_for_each_possible(records, record, hash, (unsigned long)object) {
+		if (record->class != class || ledger_key(record) != (unsigned long)object)
+			continue;
+		if (!like) {
+			like = record;
+			continue;
+		}
+		if (!asked)
+			find_code(caller, &ledger);
+		asked = true;
+		if (likeness(record, ledger, tracker) > likeness(like, ledger, tracker))
+			like = record;
+	}
+	if (!like)
+		return false;
+	if (like->count == 1) {
+		libos_ledger_drop(like);
+		return true;
+	}
+	like->count--;
+	if (like->leaked)
+		like->place->sum.vanished++;
+	return true;
 }
 
 /*
@@ -590,8 +671,12 @@ static void count(struct ledger_record *record)
 {
 	struct ledger_place *place = record->place;
 
-	if (!place->sum.n++)
+	if (!place->sum.n) {
 		libos_ledger_name(record, place->sum.what, sizeof(place->sum.what));
+		place->sum.not_key = record->not_key;
+	}
+	place->sum.others |= record->not_key != place->sum.not_key;
+	place->sum.n += number(record);
 	place->sum.bytes += record->count;
 }
 

@@ -30,6 +30,7 @@ enum ledger_class {
 	LEDGER_DEBUGFS,
 	LEDGER_DELAYED_WORK,
 	LEDGER_DEVICE,
+	LEDGER_DEVICE_REFERENCE,
 	LEDGER_FAMILY,
 	LEDGER_FILE,
 	LEDGER_GENL,
@@ -44,6 +45,7 @@ enum ledger_class {
 	LEDGER_NETDEV,
 	LEDGER_NETDEV_MEMORY,
 	LEDGER_NETLINK,
+	LEDGER_NETNS_REFERENCE,
 	LEDGER_NFT_EXPR,
 	LEDGER_NFT_OBJ,
 	LEDGER_NF_HOOK,
@@ -64,6 +66,7 @@ enum ledger_class {
 	LEDGER_RTNL_MESSAGE,
 	LEDGER_RX_HANDLER,
 	LEDGER_SOCKET,
+	LEDGER_SOCKET_REFERENCE,
 	LEDGER_SYSCTL,
 	LEDGER_SYSFS,
 	LEDGER_SYSFS_GROUP,
@@ -106,6 +109,8 @@ struct ledger_place {
 	/* For a listing or an audit. */
 	struct {
 		u32 n, taken, vanished;
+		unsigned long not_key; /* of the first */
+		bool others; /* that are of another key */
 		u64 bytes;
 		char what[64]; /* of the first: a name, a function */
 		char why[96]; /* one is left */
@@ -178,6 +183,9 @@ void *libos_ledger_function(const char *name);
 /* For wrappers that are written by hand. `name` is a line of ledger_table.h or ledger.c's own. */
 void libos_ledger_take(enum ledger_class class, const void *key, unsigned long caller);
 void libos_ledger_give(enum ledger_class class, const void *key);
+/* References (references.c): one more by code that called from there, one less; false: none is known. */
+void libos_ledger_refer(const struct ledger_call *call, const void *object, const void *tracker, unsigned long caller);
+bool libos_ledger_unrefer(enum ledger_class class, const void *object, const void *tracker, unsigned long caller);
 
 /* ledger_classes.c */
 struct ledger_kind {
@@ -198,6 +206,7 @@ struct ledger_kind {
 #define LEDGER_BLOCK 8 /* is nothing but memory */
 #define LEDGER_NO_CODE 16 /* has no pointer to the module's code */
 #define LEDGER_SIZES 32 /* its table says how large the module's objects are, see objects.c */
+#define LEDGER_SUMMED 64 /* several with one key: a record for each place, its count says how many */
 
 extern const struct ledger_kind libos_ledger_kinds[LEDGER_CLASSES];
 bool libos_ledger_there(const struct ledger_record *record);

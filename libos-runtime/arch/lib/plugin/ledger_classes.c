@@ -161,11 +161,23 @@ static bool netdev_there(const struct ledger_record *record)
 	return dev->reg_state == NETREG_REGISTERED;
 }
 
+/* device_destroy() knows it by its number. */
+static bool device_there(const struct ledger_record *record)
+{
+	return device_is_registered(key(record));
+}
+
 static bool file_there(const struct ledger_record *record)
 {
 	struct file *file = key(record);
 
 	return file_count(file);
+}
+
+static int leave_reference(struct ledger_record *record)
+{
+	strscpy(record->place->sum.why, "nothing tells whether it was handed over");
+	return -EPERM;
 }
 
 #ifdef CONFIG_REF_TRACKER
@@ -215,10 +227,8 @@ static int put_reference(struct ledger_record *record)
 	struct ref_tracker *tracker = (void *)ledger_more(record);
 	struct ref_tracker_dir *dir = (void *)record->count;
 
-	if (!tracker) {
-		strscpy(record->place->sum.why, "nothing tells whether it was handed over");
-		return -EPERM;
-	}
+	if (!tracker)
+		return leave_reference(record);
 	if (is_of_passive(dir))
 		__netns_tracker_free(key(record), &tracker, false);
 	else if (is_of_namespace(dir))
@@ -510,7 +520,7 @@ static int stop_thread(struct ledger_record *record)
 
 /* -- the words ---------------------------------------------------------------------------------------------- */
 
-enum { NAME_NONE, NAME_IN, NAME_AT, NAME_REFERENCE, CALLS_AT, CALLS };
+enum { NAME_NONE, NAME_IN, NAME_AT, NAME_REFERENCE, NAME_NETNS, NAME_SOCKET, CALLS_AT, CALLS };
 
 /* As %ps, without the module in brackets. */
 static void function_name(unsigned long address, char *name, size_t len)
@@ -540,6 +550,12 @@ void libos_ledger_name(const struct ledger_record *record, char *name, size_t le
 	case NAME_REFERENCE:
 		reference_name(record, name, len);
 		break;
+	case NAME_NETNS:
+		strscpy(name, "network namespace", len);
+		break;
+	case NAME_SOCKET:
+		scnprintf(name, len, "%s socket", ((const struct sock *)at)->sk_prot->name);
+		break;
 	case CALLS_AT:
 		function_name(word(at), name, len);
 		break;
@@ -554,6 +570,10 @@ void libos_ledger_name(const struct ledger_record *record, char *name, size_t le
 #define NAMED_IN(type, member) .name = NAME_IN, .offset = offsetof(type, member)
 #define NAMED_AT(type, member) .name = NAME_AT, .offset = offsetof(type, member)
 #define CALLING(type, member) .name = CALLS_AT, .offset = offsetof(type, member)
+/* Counted by us, not by the kernel. */
+#define REFERENCES                                              \
+	WORDS("reference", "references", "taken", "given back"), \
+	.phase = 4, .flags = LEDGER_HEAP | LEDGER_SUMMED | LEDGER_NO_CODE, .undo = leave_reference
 
 /*
  * Phases of a clean-up: what is pending ends before anything sleeps (0); threads before what they use goes (1);
@@ -576,7 +596,8 @@ const struct ledger_kind libos_ledger_kinds[LEDGER_CLASSES] = {
 	[LEDGER_NOTIFIER] = { WORDS("notifier", "notifiers", "registered", "unregistered"), .phase = 2,
 			      CALLING(struct notifier_block, notifier_call) },
 	[LEDGER_CDEV] = { WORDS("character device", "character devices", "added", "deleted"), .phase = 2 },
-	[LEDGER_DEVICE] = { WORDS("device", "devices", "registered", "unregistered"), .phase = 2 },
+	[LEDGER_DEVICE] = { WORDS("device", "devices", "registered", "unregistered"), .phase = 2,
+			    .flags = LEDGER_HEAP, .there = device_there },
 	[LEDGER_ACTION] = { WORDS("action", "actions", "registered", "unregistered"), .phase = 2,
 			    NAMED_IN(struct tc_action_ops, kind) },
 	[LEDGER_XT_TABLE] = { WORDS("table of rules", "tables of rules", "registered", "left"), .phase = 2 },
@@ -650,6 +671,10 @@ const struct ledger_kind libos_ledger_kinds[LEDGER_CLASSES] = {
 	[LEDGER_REFERENCE] = { WORDS("reference", "references", "taken", "given back"), .phase = 4,
 			       .flags = LEDGER_HEAP | LEDGER_COUNTED | LEDGER_NO_CODE, .there = reference_there,
 			       .undo = put_reference, .name = NAME_REFERENCE },
+
+	[LEDGER_DEVICE_REFERENCE] = { REFERENCES, NAMED_IN(struct net_device, name) },
+	[LEDGER_NETNS_REFERENCE] = { REFERENCES, .name = NAME_NETNS },
+	[LEDGER_SOCKET_REFERENCE] = { REFERENCES, .name = NAME_SOCKET },
 
 	[LEDGER_TIMER] = { WORDS("timer pending", "timers pending", "armed", "cancelled"), .phase = 0,
 			   .flags = LEDGER_PENDING, .there = timer_there, .undo = cancel_timer, .name = CALLS },

@@ -4,8 +4,8 @@
  * line, ledger.c a row of its table. Functions that a kernel or its configuration does not have are no harm.
  *
  *   LEDGER_TAKE(function, class, key, more, count, done, how, undo)
- *       takes something, when its result says so (`done`: INT 0, PTR a pointer, NUM not negative, BOOL true,
- *       ANY always). It is known by `key` and, where that is not enough, by `more`. By force it is given back
+ *       takes something, when its result says so (`done`: INT 0, PTR a pointer, PTR2 a pointer if argument 2 is
+ *       true, NUM not negative, BOOL true, ANY always). It is known by `key` and, where that is not enough, by `more`. By force it is given back
  *       by `undo`, called as `how` says: K (key), MK (more, key), KM (key, more), KC (key, count),
  *       MC (more, count), MKC (more, key, count); OWN: as ledger_classes.c has it for the class, or not at all.
  *   LEDGER_GIVE(function, class, key, more)
@@ -297,15 +297,29 @@ LEDGER_GIVE(module_put, MODULE_REF, A0, NO)
 #undef PAIR_IN
 #undef PAIR_MADE
 
+/* -- references by calls; those by inline functions: references.c ---------------------------------------------- */
+LEDGER_TAKE(get_net_ns_by_fd, NETNS_REFERENCE, RET, NO, NO, PTR, OWN, none)
+LEDGER_TAKE(get_net_ns_by_pid, NETNS_REFERENCE, RET, NO, NO, PTR, OWN, none)
+LEDGER_TAKE(get_net_ns_by_id, NETNS_REFERENCE, RET, NO, NO, PTR, OWN, none)
+LEDGER_TAKE(rtnl_link_get_net, NETNS_REFERENCE, RET, NO, NO, PTR, OWN, none)
+LEDGER_TAKE(rtnl_get_net_ns_capable, NETNS_REFERENCE, RET, NO, NO, PTR, OWN, none)
+
 /*
- * -- references to devices and namespaces: where the configuration counts them, the inline functions call these ----------
- * The key is the device or the namespace, which ends with its memory; the count is the directory of its references.
+ * Where the configuration counts those to devices and namespaces, the inline functions call these. The key is the
+ * device or the namespace, which ends with its memory; the count is the directory of its references.
  */
 LEDGER_TAKE(ref_tracker_alloc, REFERENCE, O0, T1, A0, INT, OWN, none)
 LEDGER_GIVE(ref_tracker_free, REFERENCE, O0, T1)
 #ifdef CONFIG_NET_DEV_REFCNT_TRACKER
 LEDGER_TAKE(dev_get_by_name, REFERENCE, RET, NO, DIR, PTR, OWN, none)
 LEDGER_TAKE(dev_get_by_index, REFERENCE, RET, NO, DIR, PTR, OWN, none)
+LEDGER_TAKE(__ip_dev_find, REFERENCE, RET, NO, DIR, PTR2, OWN, none)
 LEDGER_TAKE(netdev_get_by_name, REFERENCE, RET, T2, DIR, PTR, OWN, none)
 LEDGER_TAKE(netdev_get_by_index, REFERENCE, RET, T2, DIR, PTR, OWN, none)
+#else
+LEDGER_TAKE(dev_get_by_name, DEVICE_REFERENCE, RET, NO, NO, PTR, OWN, none)
+LEDGER_TAKE(dev_get_by_index, DEVICE_REFERENCE, RET, NO, NO, PTR, OWN, none)
+LEDGER_TAKE(__ip_dev_find, DEVICE_REFERENCE, RET, NO, NO, PTR2, OWN, none)
+LEDGER_TAKE(netdev_get_by_name, DEVICE_REFERENCE, RET, A2, NO, PTR, OWN, none)
+LEDGER_TAKE(netdev_get_by_index, DEVICE_REFERENCE, RET, A2, NO, PTR, OWN, none)
 #endif

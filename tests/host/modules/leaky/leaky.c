@@ -5,9 +5,11 @@
  */
 #include <linux/cdev.h>
 #include <linux/debugfs.h>
+#include <linux/device.h>
 #include <linux/etherdevice.h>
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
+#include <linux/inetdevice.h>
 #include <linux/interrupt.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
@@ -28,6 +30,7 @@
 #include <net/genetlink.h>
 #include <net/inet_common.h>
 #include <net/net_namespace.h>
+#include <net/pkt_cls.h>
 #include <net/pkt_sched.h>
 #include <net/protocol.h>
 #include <net/rtnetlink.h>
@@ -303,6 +306,22 @@ static int take_chrdev(void)
 	return alloc_chrdev_region(&numbers, 0, 1, "leaky");
 }
 
+static struct class *class;
+
+static int make_device(void)
+{
+	class = class_create("leaky");
+	return IS_ERR(class) ? PTR_ERR(class) :
+			       PTR_ERR_OR_ZERO(device_create(class, NULL, MKDEV(240, 0), NULL, "leaky"));
+}
+
+static int destroy_device(void)
+{
+	device_destroy(class, MKDEV(240, 0));
+	class_destroy(class);
+	return 0;
+}
+
 /* -- registrations ---------------------------------------------------------------------------------------- */
 
 static const struct genl_ops genl_ops[] = { };
@@ -494,15 +513,24 @@ static int take_socket(void)
 
 /* -- references ------------------------------------------------------------------------------------------------- */
 
+static int holds = 3; /* a parameter, or the compiler makes three places of the one */
+module_param(holds, int, 0444);
+
 static int take_dev_hold(void)
 {
-	dev_hold(init_net.loopback_dev);
+	for (int i = 0; i < holds; i++)
+		dev_hold(init_net.loopback_dev);
 	return 0;
 }
 
 static int take_dev_by_name(void)
 {
 	return dev_get_by_name(&init_net, "lo") ? 0 : -ENODEV;
+}
+
+static int take_dev_by_address(void)
+{
+	return ip_dev_find(&init_net, htonl(INADDR_LOOPBACK)) ? 0 : -ENODEV;
 }
 
 static netdevice_tracker dev_tracker;
@@ -513,24 +541,106 @@ static int take_netdev_hold(void)
 	return 0;
 }
 
-static netns_tracker net_tracker;
+static int take_netdev_by_name(void)
+{
+	return netdev_get_by_name(&init_net, "lo", &dev_tracker, GFP_KERNEL) ? 0 : -ENODEV;
+}
 
 static int take_get_net(void)
+{
+	get_net(&init_net);
+	return 0;
+}
+
+static int take_maybe_get_net(void)
+{
+	return maybe_get_net(&init_net) ? 0 : -ENODEV;
+}
+
+static netns_tracker net_tracker;
+
+static int take_get_net_track(void)
 {
 	get_net_track(&init_net, &net_tracker, GFP_KERNEL);
 	return 0;
 }
 
+static int take_sock_hold(void)
+{
+	sock_hold(init_net.genl_sock);
+	return 0;
+}
+
+static struct tcf_exts exts;
+
+/* One of each, given back in a way that goes with it. */
 static int take_references(void)
 {
-	int err = take_dev_hold() ?: take_dev_by_name() ?: take_netdev_hold() ?: take_get_net();
+	struct net_device *lo = init_net.loopback_dev;
+	struct net_device *dev __free(dev_put) = dev_get_by_index(&init_net, lo->ifindex);
+	int err = take_dev_hold() ?: take_dev_by_name() ?: take_dev_by_address() ?: take_netdev_hold();
 
 	if (err)
 		return err;
+	netdev_ref_replace(lo, lo, &dev_tracker, GFP_KERNEL);
+	netdev_put(lo, &dev_tracker);
+	for (int i = 0; i <= holds; i++)
+		dev_put(lo);
+	netdev_tracker_alloc(lo, &dev_tracker, GFP_KERNEL);
+	netdev_put(lo, &dev_tracker);
+	err = take_netdev_by_name();
+	if (err)
+		return err;
+	netdev_put(lo, &dev_tracker);
+
+	err = take_get_net() ?: take_maybe_get_net() ?: take_get_net_track();
+	if (err)
+		return err;
+	put_net(&init_net);
 	put_net_track(&init_net, &net_tracker);
-	netdev_put(init_net.loopback_dev, &dev_tracker);
-	dev_put(init_net.loopback_dev);
-	dev_put(init_net.loopback_dev);
+	netns_tracker_alloc(&init_net, &net_tracker, GFP_KERNEL);
+	put_net_track(&init_net, &net_tracker);
+	exts.net = &init_net;
+	if (tcf_exts_get_net(&exts))
+		tcf_exts_put_net(&exts);
+
+	take_sock_hold();
+	take_sock_hold();
+	sock_put(init_net.genl_sock);
+	__sock_put(init_net.genl_sock);
+	return 0;
+}
+
+static struct socket *own;
+
+/* Handed to a packet, which the kernel frees; `own` lives on. */
+static int hand_over_socket(void)
+{
+	struct sk_buff *skb;
+	int err = sock_create_kern(&init_net, PF_INET, SOCK_DGRAM, IPPROTO_UDP, &own);
+
+	if (err)
+		return err;
+	skb = alloc_skb(100, GFP_KERNEL);
+	if (!skb)
+		return -ENOMEM;
+	sock_hold(own->sk);
+	skb->sk = own->sk;
+	skb->destructor = sock_efree;
+	kfree_skb(skb);
+	return 0;
+}
+
+static int release_socket(void)
+{
+	sock_release(own);
+	return 0;
+}
+
+static int put_devices(void)
+{
+	for (int i = 0; i < holds; i++)
+		dev_put(init_net.loopback_dev);
 	return 0;
 }
 
@@ -546,6 +656,7 @@ static const struct kind {
 	int (*take)(void);
 	bool at_exit;
 	bool fails; /* the init does, after it has taken it */
+	int (*give)(void); /* at the exit */
 } kinds[] = {
 	{ "block", take_block },
 	{ "chain", take_chain },
@@ -591,9 +702,17 @@ static const struct kind {
 	{ "socket", take_socket },
 	{ "dev_hold", take_dev_hold },
 	{ "dev_by_name", take_dev_by_name },
+	{ "dev_by_address", take_dev_by_address },
 	{ "netdev_hold", take_netdev_hold },
+	{ "netdev_by_name", take_netdev_by_name },
 	{ "get_net", take_get_net },
+	{ "maybe_get_net", take_maybe_get_net },
+	{ "get_net_track", take_get_net_track },
+	{ "sock_hold", take_sock_hold },
 	{ "given_references", take_references },
+	{ "references_given_at_exit", take_dev_hold, .give = put_devices },
+	{ "handed_socket", hand_over_socket, .give = release_socket },
+	{ "device_given_by_number", make_device, .give = destroy_device },
 	{ "many", take_many },
 	{ "failing", take_many, false, true },
 };
@@ -626,6 +745,8 @@ static void __exit leaky_exit(void)
 
 	if (kind && kind->at_exit)
 		kind->take();
+	if (kind && kind->give)
+		kind->give();
 }
 
 module_init(leaky_init);
