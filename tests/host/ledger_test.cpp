@@ -287,6 +287,21 @@ TEST_F(References, ToASocketEndWithItWhoeverGaveThemBack) {
   });
 }
 
+TEST_F(References, AreGivenBackByAnotherModuleThatTheyWereHandedTo) {
+  const auto leaky = plugin("leaky");
+  const auto giver = plugin("giver");
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(leaky, "leak=dev_hold"));
+    ASSERT_EQ(stack.ledger("leaky")->entries.size(), 1u) << text(*stack.ledger("leaky"));
+    ASSERT_TRUE(stack.load(giver));
+    EXPECT_TRUE(stack.ledger("leaky")->entries.empty()) << text(*stack.ledger("leaky"));
+    log_.clear();
+    ASSERT_TRUE(stack.unload("leaky"));
+    ASSERT_TRUE(stack.unload("giver"));
+    EXPECT_EQ(said(log_, "leaky") + said(log_, "giver"), "");
+  });
+}
+
 TEST_F(References, StayWithAModuleThatIsRenewed) {
   const auto leaky = plugin("leaky");
   const auto next = plugin("leaky", 2);
