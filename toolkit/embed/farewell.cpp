@@ -40,6 +40,7 @@ constexpr std::array kDeadly = {SIGHUP,  SIGINT,  SIGQUIT, SIGILL,  SIGABRT, SIG
 std::atomic<Stack*> g_stack = nullptr;
 pid_t g_process = 0;
 std::atomic<bool> g_begun = false, g_said = false;
+std::atomic<pid_t> g_speaker = 0;  ///< the thread that says it
 
 // Of a signal's handler, to the thread that does the rest.
 sem_t g_signalled;
@@ -100,6 +101,7 @@ void on_deadly_signal(int signal) {
   if (stack == nullptr || ::getpid() != g_process) return die_of(signal);
   g_signal = signal;
   g_met = ::gettid();
+  if (g_met == g_speaker) return;  // the program is ending as it is
   const bool inside = stack->is_inside();
   if (!inside) g_waits = true;
   ::sem_post(&g_signalled);
@@ -116,7 +118,6 @@ void wait_for_a_signal() {
     sleep_a_moment();
   }
   say_farewell();
-  die_of(g_signal);
 }
 
 [[gnu::destructor]] void at_exit() { say_farewell(); }
@@ -154,11 +155,16 @@ void say_farewell() {
   const auto end = Clock::now() + kFarewell;
   if (g_begun.exchange(true)) {
     while (!g_said && Clock::now() < end) sleep_a_moment();
-    return;
+  } else {
+    g_speaker = ::gettid();
+    for (const int descriptor : take_descriptors()) close_socket(*stack, descriptor);
+    while (Clock::now() < end && !all_has_left(*stack)) std::this_thread::sleep_for(1ms);
+    g_said = true;
   }
-  for (const int descriptor : take_descriptors()) close_socket(*stack, descriptor);
-  while (Clock::now() < end && !all_has_left(*stack)) std::this_thread::sleep_for(1ms);
-  g_said = true;
+  // A signal has ended the program, and whoever meets the end of his connections meanwhile and exits does not undo that.
+  if (g_signal == 0) return;
+  die_of(g_signal);
+  for (const auto dead = Clock::now() + kWayOut; Clock::now() < dead;) sleep_a_moment();
 }
 
 }  // namespace lkm::embed
