@@ -26,7 +26,7 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr std::size_t kSwaps = 1000;
-constexpr std::size_t kTurns = 10;
+constexpr std::size_t kTurns = 20;
 constexpr std::size_t kManySwaps = 10'000;
 constexpr std::size_t kSubjects = 500;  // flows on the control, with a socket at each end
 constexpr std::size_t kBystanders = 100;
@@ -113,12 +113,9 @@ Result<Rows> swap_under(Stack& stack, Generations& builds, std::size_t flows, St
                            .route = {.client = aside.a, .server = aside.b, .control = "cubic"},
                            .interval = 2ms};
 
-  const auto turn_of = [&](auto each) -> Result<double> {
+  const auto longest_while = [&](auto body) -> Result<double> {
     LKM_TRY(const FlowList bystanders, start(stack, kBystanders, bystander));
-    for (std::size_t i = 0; i < kSwaps / kTurns; ++i) {
-      stack.sleep_for(10ms);  // under way, not in step with the swap
-      LKM_CHECK(each());
-    }
+    LKM_CHECK(body());
     return finish(stack, bystanders);
   };
   std::vector<double> blackouts;
@@ -140,8 +137,20 @@ Result<Rows> swap_under(Stack& stack, Generations& builds, std::size_t flows, St
   std::vector<double> gaps;
   std::vector<double> gaps_without;
   for (std::size_t turn = 0; turn < kTurns; ++turn) {
-    LKM_TRY(const double without, turn_of([]() -> Result<void> { return {}; }));
-    LKM_TRY(const double with, turn_of(swap));
+    StackTime turn_took{};
+    LKM_TRY(const double with, longest_while([&]() -> Result<void> {
+              const auto since = stack.now();
+              for (std::size_t i = 0; i < kSwaps / kTurns; ++i) {
+                stack.sleep_for(10ms);  // under way, not in step with the swap
+                LKM_CHECK(swap());
+              }
+              turn_took = stack.now() - since;
+              return {};
+            }));
+    LKM_TRY(const double without, longest_while([&]() -> Result<void> {
+              stack.sleep_for(turn_took);
+              return {};
+            }));
     gaps_without.push_back(without);
     gaps.push_back(with);
   }

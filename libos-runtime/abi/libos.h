@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define LIBOS_ABI_VERSION 18
+#define LIBOS_ABI_VERSION 19
 
 /* What libos_entry.check_of() tells. */
 #define LIBOS_CHECK_NONE 0
@@ -318,8 +318,13 @@ struct libos_swap_report {
 	int32_t migrate_error; /* the last -errno of it */
 	uint64_t init_ns; /* running the new module's init */
 	uint64_t transfer_ns; /* moving the sockets */
-	uint64_t blackout_ns; /* longest time in which nothing else could run */
 	uint64_t retire_ns; /* from the transfer to the old code's release */
+};
+
+/* How long a task keeps the CPU: nothing else runs meanwhile. In host nanoseconds. */
+struct libos_stretch {
+	uint64_t since_ns; /* when it last got it */
+	uint64_t longest_ns;
 };
 
 /* What the library offers. All [fiber] unless marked. */
@@ -370,6 +375,9 @@ struct libos_entry {
 	 * for a while (kernel/sched/fair.c, set_delayed()): `asleep`, if that is not NULL, counts as what it is.
 	 */
 	int (*alone)(const struct libos_task *asleep);
+	/* What the caller does from here on is measured, until the end of that. */
+	void (*stretch_begin)(struct libos_stretch *stretch);
+	void (*stretch_end)(void);
 	/* [irq] Serves pending interrupts; for the host's loop. */
 	void (*run_irqs)(void);
 
@@ -437,8 +445,11 @@ struct libos_entry {
 	void (*module_inside)(const char *name,
 			      void (*visit)(void *cookie, const struct libos_inside *task),
 			      void *cookie);
-	/* The call stacks of all tasks but the caller's, as far as they are in use. Does not sleep. */
-	void (*stacks)(void (*visit)(void *cookie, void *low, void *high), void *cookie);
+	/*
+	 * The call stacks of all tasks but the caller's, as far as they are in use. Does not sleep, unless `in_pieces`
+	 * is 1: then others run meanwhile, and the stacks of those that did are visited again, at once, at the end.
+	 */
+	void (*stacks)(void (*visit)(void *cookie, void *low, void *high), void *cookie, uint32_t in_pieces);
 
 	/*
 	 * An Ethernet device in the caller's network namespace, down. `vnet_hdr`: the wire carries offload

@@ -127,7 +127,7 @@ void Stack::Impl::look_for_pointers(void* plugin, std::span<libos_block> blocks)
       [](void* cookie, void* low, void* high) {
         static_cast<PointerSearch*>(cookie)->over(static_cast<std::byte*>(low), static_cast<std::byte*>(high));
       },
-      &search);
+      &search, 0);
 
   const auto points_into_the_module = [&](std::uintptr_t word) {
     return std::ranges::any_of(its_own, [&](const LoadedPlugin* build) {

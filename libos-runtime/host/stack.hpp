@@ -382,7 +382,7 @@ class Stack {
   Result<SwapReport> swap_on_fiber(const std::filesystem::path& plugin, const SwapOptions& options);
   Result<void> renew(LoadedPlugin& old, LoadedPlugin& plugin, SwapReport& report);
   void retire_builds(const LoadedPlugin& current, SwapReport& report);
-  void sweep_memory(Sweep& sweep, const LoadedPlugin& old, SwapReport& report);
+  void sweep_memory(Sweep& sweep);
   Result<SwapReport> swap_guarded(const std::filesystem::path& plugin, const SwapOptions& options);
   Result<std::chrono::nanoseconds> begin_probation(Change change);
   Failure as_before(const Change& change);

@@ -10,6 +10,26 @@
 
 namespace lkm {
 
+Sweep::Sweep(std::vector<Build> builds) : builds_(std::move(builds)) {
+  if (builds_.empty()) return;
+  low_ = std::ranges::min(builds_, {}, &Build::low).low;
+  for (const Build& build : builds_) size_ = std::max(size_, build.low + build.size - low_);
+}
+
+void Sweep::begin() {
+  for (Build& build : builds_) build.left = build.replaced = 0;
+}
+
+void Sweep::finish() {
+  for (Build& build : builds_) build.clean = build.left + build.replaced == 0 ? build.clean + 1 : 0;
+}
+
+bool Sweep::may_go(std::size_t build) const { return !builds_[build].stays && builds_[build].clean >= 2; }
+
+bool Sweep::settled() const {
+  return std::ranges::all_of(builds_, [](const Build& build) { return build.stays || build.left != 0 || build.clean >= 2; });
+}
+
 LKM_READS_STACKS void Sweep::over(std::span<std::uintptr_t> words) {
   constexpr std::size_t kBlock = 64;
   for (std::size_t at = 0; at < words.size(); at += kBlock) {
@@ -19,15 +39,22 @@ LKM_READS_STACKS void Sweep::over(std::span<std::uintptr_t> words) {
     for (const auto word : block) any |= std::uintptr_t(word - low_ < size_);
     if (any == 0) continue;
     for (auto& word : block) {
-      if (word - low_ >= size_) continue;
-      const auto now = replacements_.find(word);
-      if (now == replacements_.end()) {
-        ++left_;
-      } else {
-        word = now->second;
-        ++replaced_;
-      }
+      if (word - low_ < size_) look_at(word);
     }
+  }
+}
+
+LKM_READS_STACKS void Sweep::look_at(std::uintptr_t& word) {
+  for (Build& build : builds_) {
+    if (word - build.low >= build.size) continue;
+    const auto now = build.replacements.find(word);
+    if (now == build.replacements.end()) {
+      ++build.left;
+    } else {
+      word = now->second;
+      ++build.replaced;
+    }
+    return;
   }
 }
 

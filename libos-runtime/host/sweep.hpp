@@ -16,22 +16,38 @@ namespace lkm {
 
 class Sweep {
  public:
-  /// Words in [low, high) are looked for.
-  Sweep(std::uintptr_t low, std::uintptr_t high, std::map<std::uintptr_t, std::uintptr_t> replacements)
-      : low_(low), size_(high - low), replacements_(std::move(replacements)) {}
+  /// A build that is mapped at `low`: words that point into it are looked for, and those that are in `replacements`
+  /// get the address there.
+  struct Build {
+    std::uintptr_t low = 0;
+    std::size_t size = 0;
+    std::map<std::uintptr_t, std::uintptr_t> replacements;
+    bool stays = false;        ///< whatever is found
+    std::size_t left = 0;      ///< words found in this round that were left as they are
+    std::size_t replaced = 0;  ///< those that were not
+    unsigned clean = 0;        ///< rounds, up to the last one, in which there was neither
+  };
 
+  explicit Sweep(std::vector<Build> builds);
+
+  /// A round goes over all memory, in pieces, while others run between them.
+  void begin();
+  void finish();
   /// Goes over these words, aligned. At most a few microseconds for 64 KiB.
   void over(std::span<std::uintptr_t> words);
   void over(std::byte* low, const std::byte* high);
 
-  /// Words that point into the old code and were left as they are.
-  [[nodiscard]] std::size_t left() const { return left_; }
-  [[nodiscard]] std::size_t replaced() const { return replaced_; }
+  /// Whether nothing leads into the build any more. Two rounds must have been clean: a word that moved from where
+  /// the first one had not been to where it had is seen by the second.
+  [[nodiscard]] bool may_go(std::size_t build) const;
+  /// Whether another round would tell nothing new: each build may go, or something holds it.
+  [[nodiscard]] bool settled() const;
 
  private:
-  std::uintptr_t low_, size_;
-  std::map<std::uintptr_t, std::uintptr_t> replacements_;
-  std::size_t left_ = 0, replaced_ = 0;
+  void look_at(std::uintptr_t& word);
+
+  std::vector<Build> builds_;
+  std::uintptr_t low_ = 0, size_ = 0;  ///< all of them lie therein
 };
 
 /// The parts of a private anonymous mapping that are in memory, in pieces of at most `piece` bytes: what was

@@ -25,13 +25,14 @@ struct Ticker {
   int step = 0;
   int sum = 0;
   unsigned long total = 0;
+  unsigned long met = 0;
 };
 
 Ticker ticker(Stack& stack) {
   Ticker now;
   const auto text = stack.read_file("/proc/ticker");
   EXPECT_TRUE(text) << text.error().message();
-  if (text) std::istringstream(*text) >> now.ticks >> now.step >> now.sum >> now.total;
+  if (text) std::istringstream(*text) >> now.ticks >> now.step >> now.sum >> now.total >> now.met;
   return now;
 }
 
@@ -255,6 +256,49 @@ TEST_F(ARenewal, WaitsForATaskThatSleepsInTheOldCode) {
     ASSERT_TRUE(alone) << alone.error().message();
     EXPECT_LT(report->blackout, std::max(report->quiesce / 4, 10 * alone->blackout))
         << report->quiesce.count() << " ns waited, " << alone->blackout.count() << " ns alone";
+  });
+}
+
+// With that many tasks others run between the looks at them, and go in and out of the module.
+TEST_F(ARenewal, MissesNobodyWhoComesInWhileItLooks) {
+  constexpr int kSwaps = 30;
+  constexpr int kTasks = 300;
+  const std::string builds[] = {plugin("ticker", 1), plugin("ticker", 2)};
+  run([&](Stack& stack) {
+    ASSERT_TRUE(stack.load(builds[0]));
+    bool done = false;
+    std::vector<Fiber> tasks;
+    for (int i = 0; i < kTasks; ++i) {
+      auto task = stack.spawn("waiter", [&, i] {
+        while (!done) {
+          tell(stack, "wait");
+          stack.sleep_for(20ms + i * 50us);
+        }
+      });
+      ASSERT_TRUE(task) << task.error().message();
+      tasks.push_back(std::move(*task));
+    }
+    auto ringer = stack.spawn("ringer", [&] {
+      while (!done) {
+        tell(stack, "ring");
+        stack.sleep_for(200us);
+      }
+      tell(stack, "ring");
+    });
+    ASSERT_TRUE(ringer);
+    for (int i = 1; i <= kSwaps; ++i) {
+      const auto report = stack.swap(builds[i % 2]);
+      ASSERT_TRUE(report) << report.error().message();
+      ASSERT_EQ(report->method, SwapMethod::kRenewed) << report->not_in_place;
+    }
+    done = true;
+    for (auto& task : tasks) {
+      while (!task.done()) {
+        tell(stack, "ring");
+        stack.sleep_for(1ms);
+      }
+    }
+    EXPECT_EQ(ticker(stack).met, 0u) << "somebody waited in the old code while the new one served";
   });
 }
 

@@ -36,6 +36,8 @@ struct libos_task *libos_self(void);
 void *libos_stack(void);
 void libos_yield(void);
 int libos_alone(const struct libos_task *asleep);
+void libos_stretch_begin(struct libos_stretch *stretch);
+void libos_stretch_end(void);
 
 void libos_task_start(struct task_struct *prev, int (*fn)(void *), void *arg);
 
@@ -81,8 +83,7 @@ void libos_module_died(const char *name);
 void libos_module_inside(const char *name,
 			 void (*visit)(void *cookie, const struct libos_inside *task),
 			 void *cookie);
-void libos_stacks(void (*visit)(void *cookie, void *low, void *high), void *cookie);
-void libos_swap_switch(struct task_struct *prev, struct task_struct *next);
+void libos_stacks(void (*visit)(void *cookie, void *low, void *high), void *cookie, uint32_t in_pieces);
 void libos_init_died(struct module *mod);
 int libos_modprobe_run(void);
 

@@ -66,11 +66,34 @@ int arch_dup_task_struct(struct task_struct *dst, struct task_struct *src)
 	return 0;
 }
 
+static void extend(struct libos_stretch *stretch)
+{
+	stretch->longest_ns = max(stretch->longest_ns, libos_boot->host_ns() - stretch->since_ns);
+}
+
+/* Measures how long the caller keeps the CPU at most: that is what others have to wait. */
+void libos_stretch_begin(struct libos_stretch *stretch)
+{
+	stretch->longest_ns = 0;
+	stretch->since_ns = libos_boot->host_ns();
+	current->thread.stretch = stretch;
+}
+
+void libos_stretch_end(void)
+{
+	extend(current->thread.stretch);
+	current->thread.stretch = NULL;
+}
+
 /* Around every context switch. The host's hooks are for tools that must know a thread's stack (ASan). */
 void libos_switching(struct task_struct *prev, struct task_struct *next)
 {
 	libos_cpu.switches++;
-	libos_swap_switch(prev, next);
+	next->thread.visited = 0;
+	if (unlikely(prev->thread.stretch))
+		extend(prev->thread.stretch);
+	if (unlikely(next->thread.stretch))
+		next->thread.stretch->since_ns = libos_boot->host_ns();
 	if (unlikely(libos_host->switching))
 		libos_host->switching(next->thread.fiber, FIBER_STACK_SIZE);
 }

@@ -31,8 +31,18 @@ void libos_symbols_drop(struct mod_kallsyms *symbols);
 /* sockets.c: calls `visit` for every socket of every namespace; it must not sleep. */
 void libos_for_each_socket(void (*visit)(struct sock *sk, void *arg), void *arg);
 
+/*
+ * tasks.c: visits all tasks but the caller's, and yields meanwhile. A visit gives whether that task needs no other
+ * one as long as it does not run. Gives what libos_visit_rest() needs to visit all others, without sleeping; for
+ * that, 0 are all.
+ */
+typedef bool (*libos_task_visit)(void *cookie, struct task_struct *task);
+u64 libos_visit_tasks(libos_task_visit visit, void *cookie);
+void libos_visit_rest(u64 walk, libos_task_visit visit, void *cookie);
+
 /* renew.c */
-int libos_count_inside(const struct module *mod, bool interrupt, char *who, size_t len);
+u64 libos_visit_inside(const struct module *mod);
+unsigned int libos_count_inside(const struct module *mod, u64 walk, bool interrupt, char *who, size_t len);
 bool libos_anybody_inside(const struct module *mod, char *who, size_t len);
 
 /* reset_qdiscs.c */

@@ -9,8 +9,6 @@
 #include <linux/kallsyms.h>
 #include <linux/module.h>
 #include <linux/moduleloader.h>
-#include <linux/pid.h>
-#include <linux/pid_namespace.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/slab.h>
@@ -23,14 +21,16 @@
 /* kernel/module/main.c, see module_main.h. */
 void libos_mod_update_bounds(struct module *mod);
 
-#define LOOKS_AT_A_TIME 64
-
 struct inside {
 	const struct module *mod;
 	unsigned long ip; /* the first found; 0: none */
+	bool interrupt;
+	unsigned int tasks;
+	char *who;
+	size_t who_len;
 };
 
-static bool is_inside(void *cookie, unsigned long ip)
+static bool is_outside(void *cookie, unsigned long ip)
 {
 	struct inside *inside = cookie;
 
@@ -40,72 +40,51 @@ static bool is_inside(void *cookie, unsigned long ip)
 	return false;
 }
 
-/* Where in the module's code the task has a return address to, 0: nowhere. On one CPU it does not run now. */
-static unsigned long inside_at(const struct module *mod, struct task_struct *task)
+/* Whether the task has no return address in the module's code. On one CPU it does not run now. */
+static bool look_at(void *cookie, struct task_struct *task)
+{
+	struct inside *inside = cookie;
+
+	inside->ip = 0;
+	arch_stack_walk(is_outside, inside, task, NULL);
+	if (!inside->ip)
+		return true;
+	if (!inside->tasks++)
+		scnprintf(inside->who, inside->who_len, "%ps, by task %d (%s)", (void *)inside->ip,
+			  task_pid_nr(task), task->comm);
+	/* A kernel thread never passes the exit of a system call, where the signal is taken. */
+	if (inside->interrupt && !(task->flags & PF_KTHREAD))
+		set_notify_signal(task);
+	return false;
+}
+
+/*
+ * How many tasks are inside the module's code, besides the caller and those that libos_visit_inside() has found
+ * outside and that did not run since. The first one is described in `who`; with `interrupt` their waits end.
+ */
+unsigned int libos_count_inside(const struct module *mod, u64 walk, bool interrupt, char *who, size_t len)
+{
+	struct inside inside = { .mod = mod, .interrupt = interrupt, .who = who, .who_len = len };
+
+	libos_visit_rest(walk, look_at, &inside);
+	return inside.tasks;
+}
+
+/* What libos_count_inside() would take long for is done while others run. */
+u64 libos_visit_inside(const struct module *mod)
 {
 	struct inside inside = { .mod = mod };
 
-	if (task != current)
-		arch_stack_walk(is_inside, &inside, task, NULL);
-	return inside.ip;
+	return libos_visit_tasks(look_at, &inside);
 }
 
-static void describe_inside(unsigned long ip, struct task_struct *task, char *who, size_t len)
-{
-	scnprintf(who, len, "%ps, by task %d (%s)", (void *)ip, task_pid_nr(task), task->comm);
-}
-
-/*
- * How many tasks are inside the module's code, besides the caller. The first one is described in `who`; with
- * `interrupt` their waits end.
- */
-int libos_count_inside(const struct module *mod, bool interrupt, char *who, size_t len)
-{
-	struct task_struct *process, *task;
-	int n = 0;
-
-	rcu_read_lock();
-	for_each_process_thread(process, task) {
-		unsigned long ip = inside_at(mod, task);
-
-		if (!ip)
-			continue;
-		if (!n++)
-			describe_inside(ip, task, who, len);
-		/* A kernel thread never passes the exit of a system call, where the signal is taken. */
-		if (interrupt && !(task->flags & PF_KTHREAD))
-			set_notify_signal(task);
-	}
-	rcu_read_unlock();
-	return n;
-}
-
-/*
- * Whether anybody is inside a module that nothing leads into any more. Who is not cannot come in: others run
- * between the looks, for with a thousand tasks they take a good part of a millisecond.
- */
+/* Whether anybody is inside a module that nothing leads into any more: who is not cannot come in. */
 bool libos_anybody_inside(const struct module *mod, char *who, size_t len)
 {
-	struct task_struct *task;
-	unsigned long ip = 0;
-	unsigned int looked = 0;
-	struct pid *pid;
-	int nr = 0;
+	struct inside inside = { .mod = mod, .who = who, .who_len = len };
 
-	do {
-		rcu_read_lock();
-		pid = find_ge_pid(nr + 1, &init_pid_ns);
-		nr = pid ? pid_nr(pid) : 0;
-		task = pid_task(pid, PIDTYPE_PID);
-		if (task)
-			ip = inside_at(mod, task);
-		if (ip)
-			describe_inside(ip, task, who, len);
-		rcu_read_unlock();
-		if (++looked % LOOKS_AT_A_TIME == 0)
-			libos_yield();
-	} while (pid && !ip);
-	return ip;
+	libos_visit_tasks(look_at, &inside);
+	return inside.tasks;
 }
 
 static void *section(const struct load_info *info, const char *name, size_t entry, unsigned int *n)
@@ -147,12 +126,14 @@ static int renew(struct module *mod, const struct libos_plugin *plugin, struct l
 		 const struct libos_renewal *renewal)
 {
 	struct mod_kallsyms symbols = mod->core_kallsyms, old_symbols;
+	u64 walk;
 	int err;
 
 	err = libos_symbols_read(&symbols, info, plugin->load_bias);
 	if (err)
 		return err;
-	if (libos_count_inside(mod, renewal->interrupt, renewal->who, renewal->who_len)) {
+	walk = libos_visit_inside(mod);
+	if (libos_count_inside(mod, walk, renewal->interrupt, renewal->who, renewal->who_len)) {
 		libos_symbols_drop(&symbols);
 		return -EAGAIN;
 	}
@@ -203,15 +184,24 @@ out:
 	return err;
 }
 
-/* The call stacks of all tasks but the caller's, from the last word used to the top. */
-void libos_stacks(void (*visit)(void *cookie, void *low, void *high), void *cookie)
-{
-	struct task_struct *process, *task;
+struct stacks {
+	void (*visit)(void *cookie, void *low, void *high);
+	void *cookie;
+};
 
-	rcu_read_lock();
-	for_each_process_thread(process, task) {
-		if (task != current && task->thread.fiber)
-			visit(cookie, (void *)task->thread.sp, task->thread.fiber + FIBER_STACK_SIZE);
-	}
-	rcu_read_unlock();
+static bool visit_stack(void *cookie, struct task_struct *task)
+{
+	const struct stacks *stacks = cookie;
+
+	if (task->thread.fiber)
+		stacks->visit(stacks->cookie, (void *)task->thread.sp, task->thread.fiber + FIBER_STACK_SIZE);
+	return true;
+}
+
+/* The call stacks of all tasks but the caller's, from the last word used to the top. */
+void libos_stacks(void (*visit)(void *cookie, void *low, void *high), void *cookie, uint32_t in_pieces)
+{
+	struct stacks stacks = { .visit = visit, .cookie = cookie };
+
+	libos_visit_rest(in_pieces ? libos_visit_tasks(visit_stack, &stacks) : 0, visit_stack, &stacks);
 }

@@ -221,7 +221,7 @@ static int reset_sockets(struct module *mod, struct libos_reset *reset)
 	}
 
 	/* From here to the last grave nothing else runs. */
-	if (!err && libos_count_inside(mod, reset->interrupt, reset->who, reset->who_len))
+	if (!err && libos_count_inside(mod, 0, reset->interrupt, reset->who, reset->who_len))
 		err = -EAGAIN;
 	for (unsigned int i = 0; i < victims.n && !err; i++) {
 		struct victim *v = &victims.list[i];

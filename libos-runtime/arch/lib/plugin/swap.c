@@ -24,27 +24,8 @@ static struct {
 	struct module *from; /* set while it goes by its retired name */
 	struct aside aside;
 	char name[MODULE_NAME_LEN];
-	u64 since_ns; /* when `task` was switched in */
-	u64 longest_ns;
 } swap;
 static DEFINE_MUTEX(swap_lock);
-
-/*
- * The longest stretch in which the swapping task kept the CPU is what others had to wait: the
- * blackout. Called at every context switch.
- */
-void libos_swap_switch(struct task_struct *prev, struct task_struct *next)
-{
-	u64 now;
-
-	if (likely(!swap.task) || (prev != swap.task && next != swap.task))
-		return;
-	now = libos_boot->host_ns();
-	if (prev == swap.task)
-		swap.longest_ns = max(swap.longest_ns, now - swap.since_ns);
-	else
-		swap.since_ns = now;
-}
 
 /* Renames a module in the module list and in sysfs. The name must not be taken. */
 int libos_module_rename(struct module *mod, const char *name)
@@ -182,11 +163,8 @@ int libos_module_swap(const struct libos_plugin *plugin, const struct libos_keep
 	}
 
 	strscpy(swap.name, name, MODULE_NAME_LEN);
-	swap.longest_ns = 0;
-	swap.since_ns = libos_boot->host_ns();
 	swap.task = current;
 	err = replace_cc(plugin, from, keep, drain, report);
-	report->blackout_ns = max(swap.longest_ns, libos_boot->host_ns() - swap.since_ns);
 	swap.task = NULL;
 out:
 	mutex_unlock(&swap_lock);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A module that holds a bit of everything that has pointers into its code: a timer that never stops, a
- * proc file, a list of objects with callbacks, a wait in the middle of a write. "ticks step total" can
+ * proc file, a list of objects with callbacks, a wait in the middle of a write. "ticks step sum total met" can
  * be read in /proc/ticker.
  *
  * VARIANT 1 counts by one, 2 by ten. 3 has a new member in its objects, 4 a new one at their end, 5 a
@@ -45,6 +45,8 @@ static unsigned long ticks, total;
 static struct timer_list timer;
 static DECLARE_WAIT_QUEUE_HEAD(bell);
 static bool rung;
+static unsigned int waiting[2]; /* in the code of variant 2, and in that of the others */
+static unsigned long met; /* how often one found others waiting in another variant's code */
 #if VARIANT == 5
 static unsigned long fresh = 7;
 #endif
@@ -86,7 +88,7 @@ static int show(struct seq_file *file, void *unused)
 
 	list_for_each_entry(object, &objects, node)
 		sum += object->value(object);
-	seq_printf(file, "%lu %d %d %lu\n", ticks, step, sum, total);
+	seq_printf(file, "%lu %d %d %lu %lu\n", ticks, step, sum, total, met);
 	return 0;
 }
 
@@ -116,7 +118,10 @@ static ssize_t write(struct file *file, const char __user *from, size_t len, lof
 		err = add_object(weight);
 	} else if (!strncmp(text, "wait", 4)) {
 		rung = false;
+		met += waiting[VARIANT == 2];
+		waiting[VARIANT != 2]++;
 		err = wait_event_interruptible(bell, rung);
+		waiting[VARIANT != 2]--;
 	} else if (!strncmp(text, "thread", 6) && !thread) {
 		thread = kthread_run(sleep_in_here, NULL, "ticker");
 	} else if (!strncmp(text, "ring", 4)) {

@@ -12,6 +12,7 @@
 #define STACK_TOP_MAX STACK_TOP
 
 struct task_struct;
+struct libos_stretch;
 
 struct thread_struct {
 	unsigned long sp; /* of a task that is switched out, see switch.S */
@@ -21,6 +22,8 @@ struct thread_struct {
 	char *modprobe; /* what a usermode helper is to load */
 	struct module *loading; /* whose init it runs */
 	unsigned long calls; /* system calls that it made */
+	u64 visited; /* by which walk of plugin/tasks.c; 0: it ran since */
+	struct libos_stretch *stretch; /* what is measured of it */
 	bool host; /* made by libos_entry.spawn() */
 	bool died; /* by an oops */
 	bool woken; /* unpark() came before park() */
