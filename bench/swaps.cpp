@@ -26,7 +26,7 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr std::size_t kSwaps = 1000;
-constexpr std::size_t kTurns = 20;
+constexpr std::size_t kTurns = 50;
 constexpr std::size_t kManySwaps = 10'000;
 constexpr std::size_t kSubjects = 500;  // flows on the control, with a socket at each end
 constexpr std::size_t kBystanders = 100;
