@@ -3,7 +3,6 @@
 // What a swap costs those who are connected: the pause, what others see of it, and what is left of
 // ten thousand.
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -230,8 +229,6 @@ Result<Rows> swap_many_times(Stack& stack, Generations& builds) {
 Result<Rows> swaps_part(const Options& options) {
   LKM_TRY(Generations builds, Generations::make(options));
   return with_stack(options, [&](Stack& stack) -> Result<Rows> {
-    const rlimit descriptors{.rlim_cur = 1 << 16, .rlim_max = 1 << 16};
-    stack.syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &descriptors, nullptr);
     LKM_CHECK(stack.load(builds.first()));
     Rows rows;
     for (const StatePolicy policy : {StatePolicy::kKeep, StatePolicy::kReinit}) {

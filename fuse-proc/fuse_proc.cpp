@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,7 +27,6 @@ namespace {
 // How long unmounting waits for interrupted work. What is stuck in the kernel then is left there.
 constexpr auto kDrainLimit = std::chrono::seconds(2);
 // A directory that the host knows holds a descriptor.
-constexpr rlim_t kDescriptors = 1 << 20;
 
 /// A session that serves a mount that is made.
 Result<fuse_session*> session_on(Server& server, const UniqueFd& mounted) {
@@ -68,8 +66,6 @@ Result<void> FuseProc::Session::begin() {
   if (const long error = stack.syscall(SYS_unshare, CLONE_FILES); error < 0) {
     return fail(static_cast<int>(-error), "unshare the file table in the stack");
   }
-  const struct rlimit limit = {kDescriptors, kDescriptors};
-  stack.syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
   // Before traffic, for us and the workers: who looks at a busy stack should not wait for its
   // slices. With a stream that keeps the stack busy a read takes 1.5 ms instead of 2 to 4.
   const struct sched_param priority = {.sched_priority = 1};

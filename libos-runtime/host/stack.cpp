@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -59,6 +60,13 @@ long bring_loopback_up(Stack& stack) {
   return stack.syscall(SYS_ioctl, socket.get(), SIOCSIFFLAGS, &request);
 }
 
+/// On pid 1, of which all fibers are.
+void settle_in(Stack& stack) {
+  const rlimit descriptors{.rlim_cur = kStackDescriptors, .rlim_max = kStackDescriptors};
+  LKM_ASSERT(stack.syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &descriptors, nullptr) == 0);
+  LKM_ASSERT(bring_loopback_up(stack) == 0);
+}
+
 }  // namespace
 
 Stack::Stack(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {
@@ -93,7 +101,7 @@ Result<int> Stack::run(Options options, std::function<int(Stack&)> main) {
   std::optional<Error> error;
   auto ran = runtime.run([&] {
     stack->impl_->boot_chart = runtime.boot_chart();
-    LKM_ASSERT(bring_loopback_up(*stack) == 0);
+    settle_in(*stack);
     // Its handle goes before halt(), which does not return: nothing unwinds this frame.
     if (auto fiber = stack->spawn("main", [&] { status = main(*stack); }); !fiber) {
       error = fiber.error();
@@ -114,7 +122,7 @@ Result<std::unique_ptr<Stack>> Stack::boot(Options options) {
   impl.loop = std::jthread([&stack = *stack, &impl] {
     auto ran = impl.runtime->run([&] {
       impl.boot_chart = impl.runtime->boot_chart();
-      LKM_ASSERT(bring_loopback_up(stack) == 0);
+      settle_in(stack);
       impl.boot = Impl::Boot::kUp;
       impl.boot.notify_all();
     });

@@ -50,6 +50,9 @@ enum class Clock { kReal, kVirtual };
 using StackTime = std::chrono::nanoseconds;
 inline constexpr StackTime kForever = StackTime::max();
 
+/// Descriptors that a stack's fibers may have, which share one table unless they unshare it: the kernel's fs.nr_open.
+inline constexpr std::size_t kStackDescriptors = std::size_t{1} << 20;
+
 /// A stage of boot and when it ended, counted from the start of boot.
 struct BootStage {
   std::string name;

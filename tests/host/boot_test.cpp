@@ -48,6 +48,16 @@ TEST_F(BootOfAStack, TimesItsStagesInOrder) {
   });
 }
 
+TEST_F(BootOfAStack, LeavesDescriptorsToAllFibersWhateverOneHas) {
+  run([](Stack& stack) {
+    // More than a process of the kernel may have, if nobody says otherwise.
+    for (int i = 0; i < 5000; ++i) ASSERT_GE(stack.syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0), 0) << i;
+    auto other = stack.spawn("other", [&] { EXPECT_TRUE(stack.netns_enter("")); });
+    ASSERT_TRUE(other);
+    EXPECT_EQ(other->join(), FiberEnd::kReturned);
+  });
+}
+
 TEST_F(BootOfAStack, IsRefusedBesideAnotherInTheProcess) {
   run([this](Stack& stack) {
     expect_refused(Stack::run(options_, [](Stack&) { return 0; }), EBUSY, {"libos.so", "process"});

@@ -28,7 +28,6 @@ constexpr unsigned kMirrored = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI;
 constexpr unsigned kOfPair = EPOLLIN | EPOLLRDHUP | EPOLLET;
 /// That there is room tells that the program has read what was put there.
 constexpr unsigned kOfCarrier = kOfPair | EPOLLOUT;
-constexpr rlim_t kStackFiles = 1 << 20;  // sockets of the stack, all programs together
 
 // What an event of `ends_` is about: the inode of a placeholder, or a process.
 constexpr std::uint64_t kIsProcess = std::uint64_t{1} << 63;
@@ -70,15 +69,13 @@ Result<std::unique_ptr<Programs>> Programs::start(Stack& stack, std::filesystem:
   ::getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &files);
-  const rlimit stack_files{.rlim_cur = kStackFiles, .rlim_max = kStackFiles};
-  stack.syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &stack_files, nullptr);
 
   UniqueFd ends(::epoll_create1(EPOLL_CLOEXEC));
   if (!ends) return fail(errno, "make an epoll set");
   const long readiness = stack.syscall(SYS_epoll_create1, 0);
   if (readiness < 0) return fail(int(-readiness), "make an epoll set in the stack");
   StackFd set(stack, int(readiness));
-  LKM_TRY(auto tally, SharedArray<std::uint32_t>::make(kStackFiles));
+  LKM_TRY(auto tally, SharedArray<std::uint32_t>::make(kStackDescriptors));
   auto programs = std::unique_ptr<Programs>(
       new Programs(stack, std::move(netns_folder), std::move(ends), std::move(set), std::move(tally)));
   Programs& self = *programs;

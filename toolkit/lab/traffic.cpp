@@ -4,7 +4,6 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -21,7 +20,6 @@ using namespace std::chrono_literals;
 
 /// Bytes that a sender's socket holds beyond what is under way. So a flow that is to stop does.
 constexpr int kUnsent = 256 << 10;
-constexpr rlim_t kFiles = 1 << 20;  // the kernel's fs.nr_open
 
 std::uint64_t draw_size(Random& random, const FlowSpec& spec) {
   const auto mean = double(spec.bytes);
@@ -49,10 +47,6 @@ Traffic::Traffic(Stack& stack, const Network& network, const Scenario& scenario)
 Traffic::~Traffic() { stop(); }
 
 Result<void> Traffic::start() {
-  // Each flow has a listener and both ends of its connections.
-  const rlimit files{.rlim_cur = kFiles, .rlim_max = kFiles};
-  if (const long set = stack_.syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, nullptr); set < 0)
-    return fail(int(-set), "let a process have {} descriptors", kFiles);
   for (const FlowSpec& spec : scenario_.flows) {
     for (unsigned i = 0; i < spec.count; ++i) LKM_CHECK(add(spec, i));
   }
