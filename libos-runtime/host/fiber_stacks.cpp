@@ -23,17 +23,21 @@ void* FiberStacks::allocate(std::size_t size) {
   if (!kept_.empty()) {
     void* stack = kept_.back();
     kept_.pop_back();
+    sanitizer::claim_stack(stack, size);
     return stack;
   }
   void* memory = ::mmap(nullptr, size + kGuard, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   ::mprotect(memory, kGuard, PROT_NONE);
-  return static_cast<char*>(memory) + kGuard;
+  void* stack = static_cast<char*>(memory) + kGuard;
+  sanitizer::claim_stack(stack, size);
+  return stack;
 }
 
 void FiberStacks::free(void* stack) {
   sanitizer::forget_frames(stack, size_);
+  sanitizer::release_stack(stack, size_);
   if (kept_.size() < kKept) {
     kept_.push_back(stack);
     return;

@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#include <sanitizer/lsan_interface.h>
 #endif
 
 /// For what reads call stacks word by word, and with them what AddressSanitizer has put between variables.
@@ -41,6 +42,10 @@ inline void leaving(Bounds to) { __sanitizer_start_switch_fiber(nullptr, to.low,
 inline void arrived() { __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr); }
 /// A stack whose frames are gone, some of them without a return: their fiber has ended by a fault.
 inline void forget_frames(void* low, std::size_t size) { __asan_unpoison_memory_region(low, size); }
+/// A stack that a fiber runs on, until it is released. A library kernel that ends leaves its fibers where they are, and
+/// LeakSanitizer, which knows of the stacks of threads only, would take what they hold for lost.
+inline void claim_stack(const void* low, std::size_t size) { __lsan_register_root_region(low, size); }
+inline void release_stack(const void* low, std::size_t size) { __lsan_unregister_root_region(low, size); }
 inline Bounds this_thread() {
   pthread_attr_t attributes;
   void* low = nullptr;
@@ -56,6 +61,8 @@ inline constexpr bool kEnabled = false;
 inline void leaving(Bounds) {}
 inline void arrived() {}
 inline void forget_frames(void*, std::size_t) {}
+inline void claim_stack(const void*, std::size_t) {}
+inline void release_stack(const void*, std::size_t) {}
 inline Bounds this_thread() { return {}; }
 #endif
 
