@@ -75,7 +75,7 @@ watched() {
 	(($(grep -c -- "$2" watch.log || true) >= $1))
 }
 # wait_watch COUNT PATTERN: until the watcher has said it COUNT times.
-wait_watch() { until_true 60 watched "$1" "$2"; }
+wait_watch() { until_true 150 watched "$1" "$2"; }
 
 # Ctrl-C ends it with 130.
 stop_watch() {
