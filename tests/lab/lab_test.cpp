@@ -47,14 +47,14 @@ RunResult LabTest::run(const Scenario& scenario, Clock clock) {
   return std::move(*result);
 }
 
-std::string LabTest::samples(const Scenario& scenario) {
+std::string LabTest::samples(const Scenario& scenario, Clock clock) {
   int ends[2];
   EXPECT_EQ(::pipe(ends), 0);
   const pid_t child = ::fork();
   if (child == 0) {
     ::close(ends[0]);
     move_memory();
-    const RunResult result = run(scenario);
+    const RunResult result = run(scenario, clock);
     std::string text = samples_jsonl(result) + to_json(summarise(result)).dump();
     for (const auto& [link, file] : result.captures) text += file;
     for (std::string_view rest = text; !rest.empty();) {

@@ -21,7 +21,7 @@ class LabTest : public ::testing::Test {
   /// In this process; the test fails when the run does, or when the kernel complains.
   RunResult run(const Scenario& scenario, Clock clock = Clock::kVirtual);
   /// In a child: all samples as text.
-  std::string samples(const Scenario& scenario);
+  std::string samples(const Scenario& scenario, Clock clock = Clock::kVirtual);
 
   /// The plugin of the module in `source`, built in `scratch`.
   std::string built(const std::filesystem::path& source, const std::filesystem::path& scratch);
