@@ -46,7 +46,7 @@ bool Device::receive() {
 Result<void> Device::watch() {
   watched = wire->others();
   watched.push_back(wire->descriptor());
-  for (const int fd : watched) LKM_CHECK(runtime.events().watch(fd, [this] { ready(); }));
+  for (const int fd : watched) LKM_CHECK(runtime.events().watch(fd, [this](unsigned) { ready(); }));
   return {};
 }
 

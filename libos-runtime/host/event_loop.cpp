@@ -28,7 +28,7 @@ Result<void> EventLoop::open() {
   kick_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!kick_) return fail(errno, "eventfd");
   // Edge-triggered: each write wakes once, and nobody has to read it.
-  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.fd = kick_.get()}};
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.u64 = std::uint64_t(kick_.get())}};
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, kick_.get(), &event) < 0) return fail(errno, "epoll_ctl");
   return {};
 }
@@ -43,11 +43,22 @@ Result<void> EventLoop::renew() {
   return {};
 }
 
-Result<void> EventLoop::arm(int fd, const Entry& entry) {
-  epoll_event event{.events = EPOLLONESHOT, .data = {.fd = fd}};
-  if (entry.ready) event.events = entry.room ? EPOLLIN | EPOLLOUT : EPOLLIN;
+EventLoop::Entry& EventLoop::entry_of(int fd) {
+  const auto [it, made] = entries_.try_emplace(fd);
+  if (made) it->second.serial = next_serial_++;
+  return it->second;
+}
+
+epoll_event EventLoop::wanted(int fd, const Entry& entry) {
+  epoll_event event{.events = EPOLLONESHOT, .data = {.u64 = std::uint64_t{entry.serial} << 32 | std::uint32_t(fd)}};
+  if (entry.ready) event.events = entry.watched | (entry.room ? EPOLLOUT : 0U);
   if (entry.in != nullptr) event.events |= unsigned(entry.in->events);
   if (entry.out != nullptr) event.events |= unsigned(entry.out->events);
+  return event;
+}
+
+Result<void> EventLoop::arm(int fd, const Entry& entry) {
+  epoll_event event = wanted(fd, entry);
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) return {};
   // First use of this descriptor, or it was closed and its number is another's now.
   if (errno == ENOENT && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) {
@@ -71,7 +82,7 @@ void EventLoop::ring_for(int fd) const {
 }
 
 Result<void> EventLoop::add(int fd, Waiter* waiter) {
-  Entry& entry = entries_[fd];
+  Entry& entry = entry_of(fd);
   Waiter*& slot = (waiter->events & POLLOUT) != 0 ? entry.out : entry.in;
   if (slot != nullptr || entry.ready) return fail(EBUSY, "wait for descriptor {}", fd);
   slot = waiter;
@@ -97,15 +108,26 @@ void EventLoop::remove(int fd, Waiter* waiter) {
   entries_.erase(it);
 }
 
-Result<void> EventLoop::watch(int fd, std::function<void()> ready) {
-  Entry& entry = entries_[fd];
+Result<void> EventLoop::watch(int fd, std::function<void(unsigned)> ready, unsigned events) {
+  Entry& entry = entry_of(fd);
   if (entry.in != nullptr || entry.out != nullptr || entry.ready) {
     return fail(EBUSY, "watch descriptor {}", fd);
   }
   entry.ready = std::move(ready);
+  entry.watched = events;
+  epoll_event event = wanted(fd, entry);
+  // As a rule it is a new one.
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
   auto armed = arm(fd, entry);
   if (!armed) entries_.erase(fd);
   return armed;
+}
+
+Result<void> EventLoop::watch_for(int fd, unsigned events) {
+  const auto it = entries_.find(fd);
+  if (it == entries_.end() || !it->second.ready) return fail(ENOENT, "watch descriptor {}", fd);
+  it->second.watched = events;
+  return arm(fd, it->second);
 }
 
 Result<void> EventLoop::await_room(int fd, std::function<void()> room) {
@@ -127,7 +149,7 @@ int EventLoop::poll(std::array<epoll_event, 64>& events, std::uint64_t timeout_n
                                timeout_ns == UINT64_MAX ? nullptr : &timeout, nullptr);
   // A kick has done its work by ending the wait.
   const auto end = std::remove_if(events.begin(), events.begin() + std::max(n, 0),
-                                  [&](const auto& event) { return event.data.fd == kick_.get(); });
+                                  [&](const auto& event) { return number_of(event) == kick_.get(); });
   return int(end - events.begin());
 }
 

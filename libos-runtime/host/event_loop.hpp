@@ -36,11 +36,17 @@ class EventLoop {
   Result<void> add(int fd, Waiter* waiter);
   /// Disarms it, whether or not it fired.
   void remove(int fd, Waiter* waiter);
-  /// Calls `ready` from interrupt context whenever the descriptor has input. Until unwatch().
-  Result<void> watch(int fd, std::function<void()> ready);
+  /// Calls `ready` from interrupt context with those of `events` (epoll_ctl(2), EPOLLET among them) that the descriptor
+  /// has, or a hang-up or an error. Until unwatch(), which must come before its end.
+  Result<void> watch(int fd, std::function<void(unsigned events)> ready, unsigned events = EPOLLIN);
+  /// Of a watched descriptor: for other events from now on.
+  Result<void> watch_for(int fd, unsigned events);
   /// Of a watched descriptor: calls `room` from interrupt context, once, when it can be written to.
   Result<void> await_room(int fd, std::function<void()> room);
   void unwatch(int fd);
+  /// The same for one that is about to be closed, and was watched with EPOLLET: its file takes the watch along, which
+  /// saves a call; an event that still comes, because a copy of the process has the file as well, is nobody's.
+  void forget(int fd) { entries_.erase(fd); }
 
   /// Waits at most `timeout_ns` (0: does not wait, UINT64_MAX: for ever) and keeps what came for
   /// deliver(). True when there is something. On one thread only, which need not carry the CPU.
@@ -60,22 +66,30 @@ class EventLoop {
   struct Entry {
     Waiter* in = nullptr;
     Waiter* out = nullptr;
-    std::function<void()> ready;
+    std::function<void(unsigned)> ready;
+    unsigned watched = 0;  ///< for `ready`
     std::function<void()> room;
+    std::uint32_t serial = 0;  ///< tells it from one that had the number before
   };
 
   EventLoop() = default;
   Result<void> open();
+  Entry& entry_of(int fd);
+  [[nodiscard]] static epoll_event wanted(int fd, const Entry& entry);
   Result<void> arm(int fd, const Entry& entry);
   void ring_for(int fd) const;
   int poll(std::array<epoll_event, 64>& events, std::uint64_t timeout_ns);
   template <typename Unpark>
   void deliver(const epoll_event& event, Unpark unpark);
+  // What an event carries.
+  static int number_of(const epoll_event& event) { return int(event.data.u64 & UINT32_MAX); }
+  static std::uint32_t serial_of(const epoll_event& event) { return std::uint32_t(event.data.u64 >> 32); }
 
   UniqueFd epoll_;
   UniqueFd kick_;
   pid_t ring_ = 0;  ///< thread that gets SIGIO; 0: none
   std::unordered_map<int, Entry> entries_;
+  std::uint32_t next_serial_ = 1;
   std::array<epoll_event, 64> collected_{};
   /// Passes `collected_` between them: written by collect() only while it is 0, read by deliver() while not.
   std::unique_ptr<std::atomic<int>> count_ = std::make_unique<std::atomic<int>>(0);
@@ -90,17 +104,19 @@ void EventLoop::deliver(Unpark unpark) {
 
 template <typename Unpark>
 void EventLoop::deliver(const epoll_event& event, Unpark unpark) {
-  const auto it = entries_.find(event.data.fd);
-  if (it == entries_.end()) return;  // removed since
+  const int fd = number_of(event);
+  const auto it = entries_.find(fd);
+  if (it == entries_.end() || it->second.serial != serial_of(event)) return;  // removed since
   Entry& entry = it->second;
   if (entry.ready) {
     const auto ready = entry.ready;  // it may unwatch itself
+    const unsigned got = event.events & (entry.watched | EPOLLERR | EPOLLHUP);
     if ((event.events & EPOLLOUT) != 0 && entry.room) {
       const auto room = std::exchange(entry.room, nullptr);
-      (void)arm(event.data.fd, entry);
+      (void)arm(fd, entry);
       room();
     }
-    if ((event.events & ~EPOLLOUT) != 0) ready();
+    if (got != 0) ready(got);
     return;
   }
   for (Waiter** slot : {&entry.in, &entry.out}) {
@@ -113,7 +129,7 @@ void EventLoop::deliver(const epoll_event& event, Unpark unpark) {
     unpark(waiter->task);
   }
   // One-shot: whoever still waits must be armed again.
-  if (entry.in != nullptr || entry.out != nullptr) (void)arm(event.data.fd, entry);
+  if (entry.in != nullptr || entry.out != nullptr) (void)arm(fd, entry);
 }
 
 }  // namespace lkm

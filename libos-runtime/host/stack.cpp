@@ -225,13 +225,17 @@ Result<short> Stack::wait_fd(int host_fd, short events, StackTime deadline) {
   return fail(-err, "wait for descriptor {}", host_fd);
 }
 
-Result<void> Stack::watch_fd(int host_fd, std::function<void()> ready) {
-  return impl_->runtime->events().watch(host_fd, std::move(ready));
+Result<void> Stack::watch_fd(int host_fd, std::function<void(unsigned)> ready, unsigned events) {
+  return impl_->runtime->events().watch(host_fd, std::move(ready), events);
 }
+
+Result<void> Stack::watch_fd_for(int host_fd, unsigned events) { return impl_->runtime->events().watch_for(host_fd, events); }
 
 void Stack::at_resume(std::function<void()> action) { impl_->runtime->at_resume = std::move(action); }
 
 void Stack::unwatch_fd(int host_fd) { impl_->runtime->events().unwatch(host_fd); }
+
+void Stack::forget_fd(int host_fd) { impl_->runtime->events().forget(host_fd); }
 
 StackTime Stack::now() const { return StackTime(impl_->runtime->now()); }
 

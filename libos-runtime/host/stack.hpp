@@ -50,6 +50,8 @@ enum class Clock { kReal, kVirtual };
 using StackTime = std::chrono::nanoseconds;
 inline constexpr StackTime kForever = StackTime::max();
 
+inline constexpr unsigned kReadable = 0x001;  ///< EPOLLIN
+
 /// Descriptors that a stack's fibers may have, which share one table unless they unshare it: the kernel's fs.nr_open.
 inline constexpr std::size_t kStackDescriptors = std::size_t{1} << 20;
 
@@ -292,10 +294,15 @@ class Stack {
   /// Waits until a *host* descriptor has one of the poll(2) `events`; returns those it has. One
   /// waiter per descriptor and direction. Errors: ETIMEDOUT at the deadline, EINTR when interrupted.
   Result<short> wait_fd(int host_fd, short events, StackTime deadline = kForever);
-  /// Calls `ready` whenever a *host* descriptor has input or was hung up, until unwatch_fd(). It runs between
+  /// Calls `ready` whenever a *host* descriptor has one of `events` (epoll_ctl(2), EPOLLET and EPOLLONESHOT among them),
+  /// a hang-up or an error, with those it has, until unwatch_fd(), which comes before its close(2). It runs between
   /// fibers: it may unpark them, and must not wait. EBUSY when the descriptor is waited for.
-  Result<void> watch_fd(int host_fd, std::function<void()> ready);
+  Result<void> watch_fd(int host_fd, std::function<void(unsigned events)> ready, unsigned events = kReadable);
+  /// Of one that is watched: for other events from now on. ENOENT when it is not.
+  Result<void> watch_fd_for(int host_fd, unsigned events);
   void unwatch_fd(int host_fd);
+  /// The same for one that was watched with EPOLLET and is closed next, at less cost.
+  void forget_fd(int host_fd);
   /// Calls `action` when the stack goes on from a snapshot, after Options::on_resume. It must not wait. There is one
   /// at a time; an empty one takes it back.
   void at_resume(std::function<void()> action);

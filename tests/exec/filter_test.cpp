@@ -62,7 +62,7 @@ std::pair<long, bool> call(const std::function<long()>& make) {
     ::poll(both, 2, -1);
     if (both[1].revents != 0) break;
     seccomp_notif news;
-    if (notifications.receive(news) != Notifications::News::kCall) continue;
+    if (notifications.receive(unsigned(both[0].revents), news) != Notifications::News::kCall) continue;
     arrived = true;
     EXPECT_TRUE(notifications.valid(news.id));
     notifications.answer(news.id, kAnswer);
@@ -71,8 +71,10 @@ std::pair<long, bool> call(const std::function<long()>& make) {
   EXPECT_EQ(::read(parent.get(), &result, sizeof(result)), ssize_t(sizeof(result)));
   int status = 0;
   EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  pollfd end{.fd = notifications.fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&end, 1, 10'000), 1);
   seccomp_notif news;
-  EXPECT_EQ(notifications.receive(news), Notifications::News::kEnd);
+  EXPECT_EQ(notifications.receive(unsigned(end.revents), news), Notifications::News::kEnd);
   return {result, arrived};
 }
 

@@ -51,7 +51,9 @@ TEST_F(BootOfAStack, TimesItsStagesInOrder) {
 TEST_F(BootOfAStack, LeavesDescriptorsToAllFibersWhateverOneHas) {
   run([](Stack& stack) {
     // More than a process of the kernel may have, if nobody says otherwise.
-    for (int i = 0; i < 5000; ++i) ASSERT_GE(stack.syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0), 0) << i;
+    for (int i = 0; i < 5000; ++i) {
+      ASSERT_GE(stack.syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0), 0) << i;
+    }
     auto other = stack.spawn("other", [&] { EXPECT_TRUE(stack.netns_enter("")); });
     ASSERT_TRUE(other);
     EXPECT_EQ(other->join(), FiberEnd::kReturned);
@@ -142,7 +144,9 @@ TEST_F(BootOfAStack, LeavesAnIdleStackWithoutCostInCpuAndMemory) {
     stack.sleep_for(1s);
     EXPECT_LT(cpu_time() - before, 20ms);
     // A sanitizer's own memory is several times as much.
-    if (!sanitizer::kEnabled) EXPECT_LT(resident_bytes(), std::size_t{32} << 20);
+    if (!sanitizer::kEnabled) {
+      EXPECT_LT(resident_bytes(), std::size_t{32} << 20);
+    }
   });
 }
 

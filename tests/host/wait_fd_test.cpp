@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -157,6 +158,66 @@ TEST_F(WaitForAHostDescriptor, PassesATokenAroundWithoutLosingIt) {
     auto partner = stack.spawn("partner", [&] { bounce(pair.second.get(), false); });
     bounce(pair.first.get(), true);
     partner->join();
+  });
+}
+
+class AWatchOfAHostDescriptor : public HostTest {
+ protected:
+  /// Returns once the stack has looked at its descriptors, and told what had come before.
+  static void look(Stack& stack) {
+    const auto pair = make_pair();
+    bool told = false;
+    ASSERT_TRUE(stack.watch_fd(pair.first.get(), [&](unsigned) { told = true; }));
+    EXPECT_EQ(::write(pair.second.get(), "x", 1), 1);
+    const auto deadline = stack.now() + 5s;
+    while (!told && stack.now() < deadline) stack.sleep_for(100us);
+    EXPECT_TRUE(told);
+    stack.unwatch_fd(pair.first.get());
+  }
+};
+
+TEST_F(AWatchOfAHostDescriptor, TellsWhatItIsAskedForAndHangUps) {
+  run([](Stack& stack) {
+    auto pair = make_pair();
+    const int fd = pair.first.get();
+    std::vector<unsigned> told;
+    ASSERT_TRUE(stack.watch_fd(fd, [&](unsigned events) { told.push_back(events); }, EPOLLIN | EPOLLET));
+    look(stack);
+    EXPECT_EQ(told, std::vector<unsigned>{});
+    EXPECT_EQ(::write(pair.second.get(), "x", 1), 1);
+    look(stack);
+    EXPECT_EQ(told, std::vector<unsigned>{EPOLLIN});
+    ASSERT_TRUE(stack.watch_fd_for(fd, EPOLLOUT | EPOLLET));
+    look(stack);
+    EXPECT_EQ(told, (std::vector<unsigned>{EPOLLIN, EPOLLOUT}));
+    expect_refused(stack.wait_fd(fd, POLLIN, stack.now() + 1s), EBUSY, {std::to_string(fd)});
+    pair.second.reset();
+    look(stack);
+    ASSERT_EQ(told.size(), 3u);
+    EXPECT_EQ(told[2] & EPOLLHUP, unsigned(EPOLLHUP));
+    stack.unwatch_fd(fd);
+    expect_refused(stack.watch_fd_for(fd, EPOLLIN), ENOENT, {std::to_string(fd)});
+  });
+}
+
+TEST_F(AWatchOfAHostDescriptor, IsNotToldOfAnotherFileThatHadTheNumber) {
+  run([](Stack& stack) {
+    auto old = make_pair(), young = make_pair();
+    const int fd = old.first.get();
+    const UniqueFd copy(::dup(fd));  // so that closing does not end it, as in a copy of the process
+    bool old_told = false, young_told = false;
+    ASSERT_TRUE(stack.watch_fd(fd, [&](unsigned) { old_told = true; }, EPOLLIN | EPOLLET));
+    stack.forget_fd(fd);
+    ASSERT_EQ(::dup3(young.first.get(), fd, O_CLOEXEC), fd);
+    ASSERT_TRUE(stack.watch_fd(fd, [&](unsigned) { young_told = true; }, EPOLLIN | EPOLLET));
+    EXPECT_EQ(::write(old.second.get(), "x", 1), 1);
+    look(stack);
+    EXPECT_FALSE(old_told);
+    EXPECT_FALSE(young_told);
+    EXPECT_EQ(::write(young.second.get(), "x", 1), 1);
+    look(stack);
+    EXPECT_TRUE(young_told);
+    stack.unwatch_fd(fd);
   });
 }
 

@@ -64,19 +64,14 @@ std::vector<seccomp_notif> Notifications::take_over() {
   return unknown;
 }
 
-Notifications::News Notifications::receive(seccomp_notif& call) {
-  for (;;) {
-    // The request blocks when nothing is there, whatever the descriptor's flags.
-    pollfd ready{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&ready, 1, 0) <= 0) return News::kNone;
-    if ((ready.revents & POLLIN) == 0) return News::kEnd;
-    call = {};
-    if (::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_RECV, &call) == 0) {
-      note(call);
-      return News::kCall;
-    }
-    if (errno != ENOENT && errno != EINTR) return News::kNone;  // ENOENT: the caller was killed
-  }
+Notifications::News Notifications::receive(unsigned events, seccomp_notif& call) {
+  if ((events & POLLIN) == 0) return News::kEnd;
+  // The request blocks when nothing is there, whatever the descriptor's flags; but one that poll(2) has told of can be
+  // taken by nobody else, and if its caller is killed, the request ends with ENOENT.
+  call = {};
+  if (::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_RECV, &call) != 0) return News::kNone;
+  note(call);
+  return News::kCall;
 }
 
 bool Notifications::valid(std::uint64_t id) const {

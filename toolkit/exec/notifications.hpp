@@ -22,8 +22,8 @@ class Notifications {
 
   [[nodiscard]] int fd() const { return fd_.get(); }
   enum class News { kNone, kCall, kEnd };
-  /// Takes a call, if there is one. kEnd: no process is left under the filter.
-  News receive(seccomp_notif& call);
+  /// Takes a call, if there is one, when poll(2) has just said `events` of fd(). kEnd: no process is left under the filter.
+  News receive(unsigned events, seccomp_notif& call);
   /// False once the caller was killed: then its memory may be another's.
   [[nodiscard]] bool valid(std::uint64_t id) const;
   /// In a stack that goes on from a snapshot: calls that were received and not answered since that

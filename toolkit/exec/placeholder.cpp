@@ -6,12 +6,13 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include <array>
 #include <cerrno>
 #include <climits>
 #include <vector>
+
+#include "toolkit/exec/process.hpp"
 
 namespace lkm::exec {
 namespace {
@@ -46,9 +47,7 @@ Result<std::pair<Placeholder, UniqueFd>> Placeholder::make(Buffers buffers, bool
   }
   UniqueFd stack_end(ends[0]);
   UniqueFd program_end(ends[1]);
-  struct stat status {};
-  if (::fstat(program_end.get(), &status) != 0)
-    return fail(errno, "look at a placeholder for a socket");
+  const std::uint64_t inode = socket_inode(program_end.get());
   std::size_t filling = kSmallFilling;
   if (buffers == Buffers::kLarge) {
     filling = large_filling(program_end.get());
@@ -56,7 +55,7 @@ Result<std::pair<Placeholder, UniqueFd>> Placeholder::make(Buffers buffers, bool
                           sizeof(kSmallBuffer)) != 0) {
     return fail(errno, "prepare a placeholder for a socket");
   }
-  return std::pair(Placeholder(std::move(stack_end), status.st_ino, filling),
+  return std::pair(Placeholder(std::move(stack_end), inode, filling),
                    std::move(program_end));
 }
 

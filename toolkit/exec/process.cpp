@@ -33,6 +33,9 @@ unsigned long field(std::string_view status, std::string_view name, int base) {
   return std::strtoul(status.data() + at + key.size(), nullptr, base);
 }
 
+/// The call itself: the C library takes newfstatat(2), which looks at a path before it finds that there is none.
+bool look_at(int descriptor, struct stat& status) { return ::syscall(SYS_fstat, descriptor, &status) == 0; }
+
 }  // namespace
 
 Result<std::shared_ptr<Process>> Process::of_thread(pid_t tid) {
@@ -84,12 +87,12 @@ std::string thread_name(pid_t tid) {
 
 std::uint64_t inode_of(int descriptor) {
   struct stat status {};
-  return ::fstat(descriptor, &status) == 0 ? status.st_ino : 0;
+  return look_at(descriptor, status) ? status.st_ino : 0;
 }
 
 std::uint64_t socket_inode(int descriptor) {
   struct stat status {};
-  return ::fstat(descriptor, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+  return look_at(descriptor, status) && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
 }
 
 }  // namespace lkm::exec

@@ -29,7 +29,7 @@ constexpr unsigned kOfPair = EPOLLIN | EPOLLRDHUP | EPOLLET;
 /// That there is room tells that the program has read what was put there.
 constexpr unsigned kOfCarrier = kOfPair | EPOLLOUT;
 
-// What an event of `ends_` is about: the inode of a placeholder, or a process.
+// What news of the host are about, if no placeholder.
 constexpr std::uint64_t kIsProcess = std::uint64_t{1} << 63;
 
 std::optional<int> netlink_protocol(const StackFd& socket) {
@@ -54,12 +54,6 @@ void disconnect(const Socket& socket) {
   socket.fd.call(SYS_connect, &nobody, sizeof(nobody));
 }
 
-Result<void> add_end(const UniqueFd& set, int fd, std::uint32_t events, std::uint64_t about) {
-  epoll_event event{.events = events, .data = {.u64 = about}};
-  if (::epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
-  return fail(errno, "watch over a program");
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Programs>> Programs::start(Stack& stack, std::filesystem::path netns_folder) {
@@ -70,20 +64,17 @@ Result<std::unique_ptr<Programs>> Programs::start(Stack& stack, std::filesystem:
   files.rlim_cur = files.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &files);
 
-  UniqueFd ends(::epoll_create1(EPOLL_CLOEXEC));
-  if (!ends) return fail(errno, "make an epoll set");
   const long readiness = stack.syscall(SYS_epoll_create1, 0);
   if (readiness < 0) return fail(int(-readiness), "make an epoll set in the stack");
   StackFd set(stack, int(readiness));
   LKM_TRY(auto tally, SharedArray<std::uint32_t>::make(kStackDescriptors));
   auto programs = std::unique_ptr<Programs>(
-      new Programs(stack, std::move(netns_folder), std::move(ends), std::move(set), std::move(tally)));
+      new Programs(stack, std::move(netns_folder), std::move(set), std::move(tally)));
   Programs& self = *programs;
   stack.at_resume([&self] {
     self.resumed_ = true;
     self.house_.unpark();
   });
-  LKM_CHECK(stack.watch_fd(self.ends_.get(), [&self] { self.house_.unpark(); }));
   LKM_TRY(self.house_, stack.spawn("exec", [&self] { self.keep_house(); }));
   LKM_TRY(self.mirror_, stack.spawn("exec-mirror", [&self] { self.mirror(); }));
   return programs;
@@ -96,7 +87,10 @@ Programs::~Programs() {
     if (process) ::syscall(SYS_pidfd_send_signal, process->fd(), SIGTERM, nullptr, 0);
   }
   stack_.at_resume({});
-  stack_.unwatch_fd(ends_.get());
+  for (const auto& [inode, socket] : sockets_) unwatch(socket->placeholder);
+  for (const auto& [pid, process] : processes_) {
+    if (process) stack_.unwatch_fd(process->fd());
+  }
   for (const auto& session : sessions_) stack_.unwatch_fd(session->notifications.fd());
   for (const auto& [tid, thread] : threads_) thread->end();
   // What hangs in the kernel must not keep the stack from ending.
@@ -118,25 +112,38 @@ Result<void> Programs::attach(UniqueFd listener, const std::string& netns, const
   StackFd space(stack_, number);
   LKM_TRY(auto notifications, Notifications::make(std::move(listener)));
   auto session = std::make_shared<Session>(std::move(notifications), std::move(space), std::make_shared<Account>(stack_, limits));
-  LKM_CHECK(stack_.watch_fd(session->notifications.fd(), [this, session] { deliver(session); }));
+  // It stays in sessions_ until the watch is over.
+  LKM_CHECK(stack_.watch_fd(session->notifications.fd(), [this, at = session.get()](unsigned events) { deliver(*at, events); }));
   sessions_.push_back(std::move(session));
   return {};
 }
 
 /// Between fibers.
-void Programs::deliver(const std::shared_ptr<Session>& session) {
+void Programs::deliver(Session& session, unsigned events) {
   // One at a time: whether there is another is known when the stack next looks at its descriptors.
   seccomp_notif call;
-  switch (session->notifications.receive(call)) {
+  switch (session.notifications.receive(events, call)) {
     case Notifications::News::kNone:
       return;
     case Notifications::News::kCall:
-      return give(session, call, stack_.now());
+      return give(session.shared_from_this(), call, stack_.now());
     case Notifications::News::kEnd:
-      stack_.unwatch_fd(session->notifications.fd());
-      session->ended = true;  // the fiber lets go of it: that closes a descriptor of the stack
+      stack_.unwatch_fd(session.notifications.fd());
+      session.ended = true;  // the fiber lets go of it: that closes a descriptor of the stack
       house_.unpark();
   }
+}
+
+/// Between fibers: what happens to it is told to look_at_host().
+Result<void> Programs::watch_end(int fd, unsigned events, std::uint64_t about) {
+  return stack_.watch_fd(fd, [this, about](unsigned got) {
+    host_news_.push_back({about, got});
+    house_.unpark();
+  }, events);
+}
+
+void Programs::unwatch(const Placeholder& placeholder) {
+  if (placeholder.fd() >= 0) stack_.forget_fd(placeholder.fd());
 }
 
 void Programs::give(const std::shared_ptr<Session>& session, const seccomp_notif& call,
@@ -176,8 +183,7 @@ void Programs::admit_new_threads() {
       LKM_TRY(auto process, Process::of_thread(tid));
       auto& kept = processes_[process->pid()];
       if (!kept) {
-        LKM_CHECK(add_end(ends_, process->fd(), EPOLLIN | EPOLLONESHOT,
-                          kIsProcess | unsigned(process->pid())));
+        LKM_CHECK(watch_end(process->fd(), EPOLLIN | EPOLLONESHOT, kIsProcess | unsigned(process->pid())));
         inherit_netns(*process);
         kept = process;
       }
@@ -297,21 +303,19 @@ std::optional<std::string> Programs::netns_of(std::uint64_t inode) const {
 
 /// What happened on the host: programs wrote and closed, processes ended.
 void Programs::look_at_host() {
-  std::array<epoll_event, 64> events;
-  int count = 0;
-  do {
-    count = ::epoll_wait(ends_.get(), events.data(), events.size(), 0);
-    for (int i = 0; i < count; ++i) {
-      const std::uint64_t about = events[std::size_t(i)].data.u64;
-      if ((about & kIsProcess) != 0) {
-        const auto pid = pid_t(about & ~kIsProcess);
-        bury_threads_of(pid);
-        processes_.erase(pid);
-      } else if (const auto socket = find(about)) {
-        happened_on_host(*socket, events[std::size_t(i)].events);
-      }
+  host_news_seen_.clear();
+  host_news_seen_.swap(host_news_);
+  for (const HostNews& news : host_news_seen_) {
+    if ((news.about & kIsProcess) != 0) {
+      const auto known = processes_.find(pid_t(news.about & ~kIsProcess));
+      if (known == processes_.end() || !known->second) continue;
+      stack_.unwatch_fd(known->second->fd());
+      bury_threads_of(known->first);
+      processes_.erase(known);
+    } else if (const auto socket = find(news.about)) {
+      happened_on_host(*socket, news.events);
     }
-  } while (count == int(events.size()));
+  }
 }
 
 void Programs::happened_on_host(Socket& socket, unsigned events) {
@@ -384,8 +388,7 @@ void Programs::begin_to_carry_messages(Socket& socket, int program_end) {
   if (socket.use != Use::kMessages || socket.carrier) return;
   socket.placeholder.begin_to_carry(program_end);
   socket.carrier.emplace(stack_, buffers_, socket.fd, socket.placeholder.fd());
-  epoll_event event{.events = kOfCarrier, .data = {.u64 = socket.placeholder.inode()}};
-  ::epoll_ctl(ends_.get(), EPOLL_CTL_MOD, socket.placeholder.fd(), &event);
+  (void)stack_.watch_fd_for(socket.placeholder.fd(), kOfCarrier);
   show(socket, program_end);
 }
 
@@ -427,9 +430,7 @@ void Programs::settle(Socket& socket) {
   if (socket.closing && socket.stream->all_out()) return forget(socket);
   if (socket.stream->wants_room() == socket.room_awaited) return;
   socket.room_awaited = !socket.room_awaited;
-  epoll_event event{.events = kOfPair | (socket.room_awaited ? EPOLLOUT : 0U),
-                    .data = {.u64 = socket.placeholder.inode()}};
-  ::epoll_ctl(ends_.get(), EPOLL_CTL_MOD, socket.placeholder.fd(), &event);
+  (void)stack_.watch_fd_for(socket.placeholder.fd(), kOfPair | (socket.room_awaited ? EPOLLOUT : 0U));
 }
 
 void Programs::abort_connection(Socket& socket) {
@@ -450,6 +451,7 @@ void Programs::break_connection(Socket& socket) {
     break;
   }
   socket.use = Use::kBroken;
+  unwatch(socket.placeholder);
   socket.placeholder.end();
   broken_.push_back(socket.placeholder.inode());
 }
@@ -477,6 +479,7 @@ void Programs::forget(const Socket& socket) {
 }
 
 void Programs::release(const Socket& socket) {
+  unwatch(socket.placeholder);
   for (const auto& [process, number] : socket.places) {
     const auto there = process.lock();
     if (there && number >= kFirstFd) there->released(number);
@@ -623,13 +626,12 @@ Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd,
   tally_[socket->tally] = 0;
   if (use == Use::kConnection)
     socket->stream.emplace(stack_, buffers_, socket->fd, socket->placeholder.fd());
-  LKM_CHECK(
-      add_end(ends_, socket->placeholder.fd(), use == Use::kMessages ? EPOLLET : kOfPair, inode));
   epoll_event event{.events = kMirrored | EPOLLET, .data = {.u64 = inode}};
   if (const long error = readiness_.call(SYS_epoll_ctl, EPOLL_CTL_ADD, socket->fd.get(), &event);
       error < 0) {
     return fail(int(-error), "watch a socket of the stack");
   }
+  LKM_CHECK(watch_end(socket->placeholder.fd(), use == Use::kMessages ? EPOLLET : kOfPair, inode));
   sockets_.emplace(inode, socket);
   if (use == Use::kConnection) {
     count(*socket);

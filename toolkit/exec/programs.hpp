@@ -55,11 +55,14 @@ namespace lkm::exec {
 class Thread;
 
 /// One `lkm-run exec`: a program and all that it starts.
-struct Session {
+struct Session : std::enable_shared_from_this<Session> {
   Notifications notifications;
   StackFd netns;       ///< the namespace itself: its name may go
   std::shared_ptr<Account> account;
   bool ended = false;  ///< no process is left
+
+  Session(Notifications of, StackFd where, std::shared_ptr<Account> whose)
+      : notifications(std::move(of)), netns(std::move(where)), account(std::move(whose)) {}
 };
 
 class Programs {
@@ -126,15 +129,16 @@ class Programs {
   Programs& operator=(const Programs&) = delete;
 
  private:
-  Programs(Stack& stack, std::filesystem::path netns_folder, UniqueFd ends, StackFd readiness, SharedArray<std::uint32_t> tally)
+  Programs(Stack& stack, std::filesystem::path netns_folder, StackFd readiness, SharedArray<std::uint32_t> tally)
       : stack_(stack),
         netns_folder_(std::move(netns_folder)),
-        ends_(std::move(ends)),
         readiness_(std::move(readiness)),
         tally_(std::move(tally)),
         memory_(stack) {}
 
-  void deliver(const std::shared_ptr<Session>& session);
+  void deliver(Session& session, unsigned events);
+  Result<void> watch_end(int fd, unsigned events, std::uint64_t about);
+  void unwatch(const Placeholder& placeholder);
   void keep_house();
   void admit_new_threads();
   [[nodiscard]] bool is_of_host(const seccomp_notif& call) const;
@@ -162,10 +166,14 @@ class Programs {
     std::shared_ptr<Session> session;
     seccomp_notif call;
   };
+  /// What happened to a placeholder or a process.
+  struct HostNews {
+    std::uint64_t about;  ///< the inode of the one; kIsProcess and the pid of the other
+    unsigned events;      ///< of epoll_ctl(2)
+  };
 
   Stack& stack_;
   std::filesystem::path netns_folder_;
-  UniqueFd ends_;      // epoll set of the host: placeholders and processes, for their end
   StackFd readiness_;  // epoll set of the stack: the sockets, by the inodes of their placeholders
   SharedArray<std::uint32_t> tally_;  // calls of each socket, also of those made after a snapshot
   MemoryWatch memory_;
@@ -181,6 +189,7 @@ class Programs {
   std::unordered_map<pid_t, std::shared_ptr<Process>> processes_;
   std::unordered_map<pid_t, std::shared_ptr<Thread>> threads_;  // by tid
   std::vector<NewCall> new_calls_;                              // of threads that have no fiber yet
+  std::vector<HostNews> host_news_, host_news_seen_;
   unsigned busy_ = 0;                                           // threads that work on a call
   bool looking_ = false;                                        // after calls that take long, each kLookEvery
   StackTime next_look_{};

@@ -15,6 +15,7 @@ namespace {
 
 // Where a call finds the pair's bytes: an address like any program's.
 constexpr std::uintptr_t kBase = 0x10000;
+constexpr std::size_t kFew = 4096;  // bytes
 // The kernel's own -ERESTARTSYS and its like (linux/errno.h).
 constexpr long kRestartSys = 512;
 constexpr long kRestartBlock = 516;
@@ -67,29 +68,58 @@ void Stream::carry_out_once() {
   if (out_ended_) return;
   for (;;) {
     const bool is_all = pair_ended_;  // that is there now
-    int waiting = 0;
-    if (::ioctl(pair_, FIONREAD, &waiting) != 0 || waiting == 0) break;
-    PairMemory memory(pair_);
-    const unsigned long args[6] = {static_cast<unsigned long>(connection_.get()), kBase,
-                                   static_cast<unsigned long>(waiting),
-                                   MSG_DONTWAIT | MSG_NOSIGNAL};
-    const long sent = stack_.syscall_for(memory, SYS_sendto, args);
-    if (sent == -EAGAIN) {
+    const Sent sent = few_ || !unsent_.empty() ? send_few() : send_from_pair();
+    if (sent.bytes == 0) break;
+    if (sent.bytes == -EAGAIN) {
       held_up_ = true;
       return;
     }
-    if (sent < 0 && !was_interrupted(sent)) {
-      error_ = int(-sent);
+    if (sent.bytes < 0 && !was_interrupted(sent.bytes)) {
+      error_ = int(-sent.bytes);
       out_ended_ = true;
       return;
     }
     // What the program writes from here on raises another event.
-    if (sent == waiting && !pair_ended_) return;
-    if (sent == waiting && is_all) break;
+    if (sent.all && !pair_ended_) return;
+    if (sent.all && is_all) break;
   }
   if (!pair_ended_) return;
   if (!closed_) connection_.call(SYS_shutdown, SHUT_WR);
   out_ended_ = true;
+}
+
+Stream::Sent Stream::send_from_pair() {
+  int waiting = 0;
+  if (::ioctl(pair_, FIONREAD, &waiting) != 0 || waiting == 0) return {.bytes = 0, .all = true};
+  few_ = std::size_t(waiting) < kFew;
+  PairMemory memory(pair_);
+  const unsigned long args[6] = {static_cast<unsigned long>(connection_.get()), kBase,
+                                 static_cast<unsigned long>(waiting), MSG_DONTWAIT | MSG_NOSIGNAL};
+  const long sent = stack_.syscall_for(memory, SYS_sendto, args);
+  return {.bytes = sent, .all = sent == waiting};
+}
+
+Stream::Sent Stream::send_few() {
+  const bool left = !unsent_.empty();
+  StreamBuffers::Buffer buffer;
+  std::span<const char> bytes = unsent_;
+  if (!left) {
+    buffer = buffers_.take();
+    const ssize_t got = ::recv(pair_, buffer.get(), kFew, MSG_DONTWAIT);
+    bytes = {buffer.get(), std::size_t(std::max<ssize_t>(got, 0))};
+    few_ = bytes.size() < kFew;
+  }
+  long sent = 0;
+  if (!bytes.empty()) sent = connection_.call(SYS_sendto, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
+  const bool took_all = sent == long(bytes.size());
+  std::vector<char> rest;
+  if (!took_all) {
+    const auto unsent = bytes.subspan(std::size_t(std::max(sent, 0L)));
+    rest.assign(unsent.begin(), unsent.end());
+  }
+  unsent_ = std::move(rest);
+  if (buffer) buffers_.put_back(std::move(buffer));
+  return {.bytes = sent, .all = took_all && !left && few_};
 }
 
 void Stream::carry_in() {
@@ -136,7 +166,7 @@ void Stream::place_urgent() {
 
 bool Stream::has_unsent() const {
   int waiting = 0;
-  return ::ioctl(pair_, FIONREAD, &waiting) == 0 && waiting > 0;
+  return !unsent_.empty() || (::ioctl(pair_, FIONREAD, &waiting) == 0 && waiting > 0);
 }
 
 /// False when there is more than there was room for.

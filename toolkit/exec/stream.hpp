@@ -9,8 +9,8 @@
 // connection, and the window closes; one that writes is held up the same way.
 //
 // Out, bytes go from the pair into the connection's own buffers by one copy: the stack's
-// copy_from_user() is recv(2) on the pair. In, they pass a buffer, as only send(2) tells how much
-// room the pair has.
+// copy_from_user() is recv(2) on the pair. Few bytes pass a buffer, which saves asking how many there are.
+// In, they pass one as well, as only send(2) tells how much room the pair has.
 //
 // What is called may wait for the connection's lock, and others run meanwhile: who comes second
 // leaves word for who is at work.
@@ -82,6 +82,13 @@ class Stream {
  private:
   void carry_in_once();
   void carry_out_once();
+  /// What a step of it came to: bytes of the pair that the connection took, or -errno.
+  struct Sent {
+    long bytes;
+    bool all;  ///< that was there
+  };
+  Sent send_from_pair();
+  Sent send_few();
   bool place(std::span<const char> bytes);
   void place_urgent();
 
@@ -90,6 +97,8 @@ class Stream {
   const StackFd& connection_;
   int pair_;
   std::vector<char> unplaced_;  // taken from the connection, not yet in the pair
+  std::vector<char> unsent_;    // taken from the pair, not yet in the connection
+  bool few_ = true;             // bytes were in the pair when it was last looked at
   std::optional<char> urgent_;
   int error_ = 0;
   bool held_up_ = false;
