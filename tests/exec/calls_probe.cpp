@@ -60,6 +60,26 @@ TEST(Stream, KeepsMegabytesInOrder) {
   EXPECT_TRUE(got == sent);
 }
 
+TEST(Stream, KeepsSmallWritesInOrderThoughTheyAreReadAfterItsEnd) {
+  auto [a, b] = tcp_pair();
+  ASSERT_EQ(::fcntl(a.get(), F_SETFL, O_NONBLOCK), 0);
+  constexpr std::array<std::size_t, 6> kSizes{1, 100, 4095, 4096, 4097, 3000};
+  std::string sent;
+  // Until all buffers on the way are full.
+  for (std::size_t i = 0; (ready(a.get(), POLLOUT, 300) & POLLOUT) != 0; ++i) {
+    std::string part(kSizes[i % kSizes.size()], '\0');
+    for (std::size_t at = 0; at < part.size(); ++at) part[at] = char((sent.size() + at) * 2654435761U >> 13);
+    const ssize_t took = ::send(a.get(), part.data(), part.size(), 0);
+    ASSERT_TRUE(took > 0 || errno == EAGAIN) << std::strerror(errno);
+    if (took > 0) sent.append(part, 0, std::size_t(took));
+  }
+  EXPECT_GT(sent.size(), 100'000u);
+  a.reset();
+  std::string got;
+  for (std::string part; !(part = receive(b.get(), 10'000)).empty();) got += part;
+  EXPECT_TRUE(got == sent) << got.size() << " of " << sent.size();
+}
+
 TEST(Stream, SendsFilesAsTheyAre) {
   const auto folder = TempDir::make().value();
   const std::string path = folder.path() / "file";
