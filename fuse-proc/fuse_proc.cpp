@@ -26,7 +26,6 @@ namespace {
 
 // How long unmounting waits for interrupted work. What is stuck in the kernel then is left there.
 constexpr auto kDrainLimit = std::chrono::seconds(2);
-// A directory that the host knows holds a descriptor.
 
 /// A session that serves a mount that is made.
 Result<fuse_session*> session_on(Server& server, const UniqueFd& mounted) {
