@@ -28,7 +28,7 @@
 //
 // All of it runs on the stack's one thread: a fiber that follows what happens to sockets in the
 // stack (mirror()), one that follows what happens on the host and keeps house, and those of the
-// threads. deliver() alone runs between fibers.
+// threads. deliver(), and what watch_end() has called, run between fibers.
 #pragma once
 
 #include <linux/seccomp.h>
