@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tests/host/host_test.hpp"
+#include "tests/wait_until.hpp"
 
 namespace lkm {
 namespace {
@@ -169,8 +170,7 @@ class AWatchOfAHostDescriptor : public HostTest {
     bool told = false;
     ASSERT_TRUE(stack.watch_fd(pair.first.get(), [&](unsigned) { told = true; }));
     EXPECT_EQ(::write(pair.second.get(), "x", 1), 1);
-    const auto deadline = stack.now() + 5s;
-    while (!told && stack.now() < deadline) stack.sleep_for(100us);
+    wait_until(stack, [&] { return told; });
     EXPECT_TRUE(told);
     stack.unwatch_fd(pair.first.get());
   }
