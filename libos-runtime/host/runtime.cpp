@@ -466,7 +466,11 @@ void Runtime::wait() {
     const auto now = clock_.now();
     timeout = deadline > now ? deadline - now : 0;
   }
-  if (events_.collect(timeout)) Callbacks::raise(1u << LIBOS_IRQ_HOST);
+  // The tick ends a wait as well, so most, which are short, need no timer of their own.
+  const bool until_tick = tick_on_ && timeout > 2 * kTickNs;
+  const bool news = events_.collect(until_tick ? kNever : timeout);
+  slept_a_tick_ = until_tick && !news;
+  if (news) Callbacks::raise(1u << LIBOS_IRQ_HOST);
   if (clock_.now() >= deadline) Callbacks::raise(1u << LIBOS_IRQ_TIMER);
 }
 
@@ -509,8 +513,8 @@ void Runtime::idle() {
       return;
     }
   } else {
-    // Switching the tick costs a system call: worth it for a long sleep only.
-    if (cpu_->deadline_ns == kNever || cpu_->deadline_ns - now > 4 * kTickNs) arm_tick(false);
+    // Switching the tick costs a system call: worth it for a long sleep only, as one is that has lasted for a tick.
+    if (slept_a_tick_ && cpu_->deadline_ns - now > 4 * kTickNs) arm_tick(false);
   }
   give_up();
   if (!clock_.is_virtual()) arm_tick(true);

@@ -255,6 +255,7 @@ class Runtime {
   timer_t tick_{};
   bool tick_made_ = false;
   bool tick_on_ = false;
+  bool slept_a_tick_ = false;  ///< the tick, and nothing else, ended the last wait
   int busy_fibers_ = 1;  ///< pid 1, while it boots
   unsigned virtual_idles_ = 0;
   std::vector<void*> freed_plugins_;

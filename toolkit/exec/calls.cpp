@@ -40,13 +40,11 @@ constexpr std::size_t kMostOfOption = 16;  // bytes
 
 constexpr std::uint64_t kLargestDatagram = 65536 + kPerDatagram;
 
-/// Whether a socket of the stack is TCP's, so that its data is a stream of bytes and nothing else.
-bool carries_bytes(const StackFd& socket) {
-  int type = 0, protocol = 0;
-  socklen_t size = sizeof(int);
-  socket.call(SYS_getsockopt, SOL_SOCKET, SO_TYPE, &type, &size);
-  socket.call(SYS_getsockopt, SOL_SOCKET, SO_PROTOCOL, &protocol, &size);
-  return type == SOCK_STREAM && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+/// Whether what socket(2) makes of these is TCP's, so that its data is a stream of bytes and nothing else.
+bool carries_bytes(int domain, int type, int protocol) {
+  constexpr int kTypes = 0xf;  // the rest are flags
+  return (domain == AF_INET || domain == AF_INET6) && (type & kTypes) == SOCK_STREAM &&
+         (protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 }
 
 /// Pointers that mean what they say, for calls that are to be interrupted as a program's are.
@@ -123,6 +121,24 @@ bool adds_to_network(const seccomp_data& call) {
       return true;
     default:
       return call.args[1] >= SIOCDEVPRIVATE && call.args[1] <= kLastDeviceRequest;
+  }
+}
+
+/// Whether an option of a connection may be set before what was written is in it. Of those that programs set on each
+/// connection: what is written after TCP_NODELAY takes along what waits, and the rest is about receiving, or when idle.
+bool may_come_early(const seccomp_data& call) {
+  if (call.nr != SYS_setsockopt) return false;
+  if (call.args[1] == SOL_SOCKET) return call.args[2] == SO_KEEPALIVE || call.args[2] == SO_RCVBUF;
+  if (call.args[1] != IPPROTO_TCP) return false;
+  switch (call.args[2]) {
+    case TCP_NODELAY:
+    case TCP_QUICKACK:
+    case TCP_KEEPIDLE:
+    case TCP_KEEPINTVL:
+    case TCP_KEEPCNT:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -248,16 +264,16 @@ Thread::Outcome Thread::on_socket(Target& target) {
   if (adds_to_network(call_.data) && !programs_.memory().has_for_network(tid_, arg(4))) return -ENOBUFS;
   unsigned long args[6];
   std::copy_n(call_.data.args, 6, args);
-  const long result = run_on(target, call_.data.nr, args);
+  long result = run_on(target, call_.data.nr, args);
   if (fills && result >= 0) programs_.filled(account, call_.data.nr == SYS_sendmmsg ? arg(2) * kLargestDatagram : std::uint64_t(result) + kPerDatagram);
   if (call_.data.nr == SYS_listen && result == 0 && tcp) {
-    target.socket->use = Use::kListening;
-    programs_.show(*target.socket, target.end.get());
+    if (auto listens = programs_.begin_to_listen(*target.socket, target.end.get()); !listens)
+      return -listens.error().errno_value();
   }
   if (call_.data.nr == SYS_setsockopt && result == 0) give_own_option(target);
   if (call_.data.nr == SYS_getsockopt && result == 0) tell_error(target);
   const bool sends = direction(call_.data.nr) == Direction::kSends;
-  if (sends && target.socket->use == Use::kUnconnected) show_connection(target);  // MSG_FASTOPEN
+  if (sends && target.socket->use == Use::kUnconnected) result = show_connection(target, result);  // MSG_FASTOPEN
   if (result == -EPIPE && raises_sigpipe(call_.data)) ::syscall(SYS_tgkill, pid(), tid_, SIGPIPE);
   return result;
 }
@@ -267,16 +283,17 @@ Thread::Outcome Thread::on_socket(Target& target) {
 Thread::Outcome Thread::on_connection(Target& target) {
   Socket& socket = *target.socket;
   switch (call_.data.nr) {
+    case SYS_getsockname:
+    case SYS_getpeername:
+      return on_socket(target);
     case SYS_bind:
     case SYS_connect:
     case SYS_listen:
     case SYS_accept:
     case SYS_accept4:
-    case SYS_getsockname:
-    case SYS_getpeername:
     case SYS_getsockopt:
     case SYS_setsockopt:
-      programs_.flush(socket);
+      if (!may_come_early(call_.data)) programs_.flush(socket);
       return on_socket(target);
     case SYS_sendto:
     case SYS_sendmsg:
@@ -332,17 +349,22 @@ long Thread::call_for(long number, const unsigned long args[6], Memory memory) {
   }
 }
 
+/// O_NONBLOCK is the placeholder's, where fcntl(2) sets it uncaught. True if the socket's was another.
+bool Thread::follow_flags(Target& target) {
+  Socket& socket = *target.socket;
+  const bool nonblocking = (::fcntl(target.end.get(), F_GETFL) & O_NONBLOCK) != 0;
+  if (nonblocking == socket.nonblocking) return false;
+  socket.fd.call(SYS_fcntl, F_SETFL, O_RDWR | (nonblocking ? O_NONBLOCK : 0));
+  socket.nonblocking = nonblocking;
+  return true;
+}
+
 long Thread::run_on(Target& target, long number, const unsigned long (&args)[6], Memory memory) {
   Socket& socket = *target.socket;
   const Direction way = direction(number);
-  // O_NONBLOCK is the placeholder's, where fcntl(2) sets it uncaught.
-  if (way != Direction::kNone) {
-    const bool nonblocking = (::fcntl(target.end.get(), F_GETFL) & O_NONBLOCK) != 0;
-    if (nonblocking != socket.nonblocking) {
-      socket.fd.call(SYS_fcntl, F_SETFL, O_RDWR | (nonblocking ? O_NONBLOCK : 0));
-      socket.nonblocking = nonblocking;
-    }
-  }
+  // Whether it may wait matters to accept(2) only when it would have to.
+  const bool asks_later = socket.nonblocking && number == SYS_accept4;
+  if (way != Direction::kNone && !asks_later) follow_flags(target);
   programs_.count(socket);
   unsigned long with[6] = {static_cast<unsigned long>(socket.fd.get())};
   std::copy(args + 1, args + 6, with + 1);
@@ -360,6 +382,7 @@ long Thread::run_on(Target& target, long number, const unsigned long (&args)[6],
       programs_.send_messages(socket);
     }
     result = call_for(number, with, memory);
+    if (asks_later && result == -EAGAIN && follow_flags(target)) result = call_for(number, with, memory);
   }
   if (way == Direction::kReceives) socket.edge_due = true;
   if (socket.use == Use::kMessages || socket.use == Use::kListening)
@@ -419,10 +442,10 @@ Thread::Outcome Thread::open_socket() {
   if (!programs_.may_fill(*session_->account, tid_)) return -ENOBUFS;
   Stack& stack = programs_.stack();
   const auto type = int(arg(1));
+  const Use use = carries_bytes(int(arg(0)), type, int(arg(2))) ? Use::kUnconnected : Use::kMessages;
   const long fd = stack.syscall(SYS_socket, arg(0), type & ~SOCK_CLOEXEC, arg(2));
   if (fd < 0) return fd;
   StackFd socket(stack, int(fd));
-  const Use use = carries_bytes(socket) ? Use::kUnconnected : Use::kMessages;
   return place(std::move(socket), use, (type & SOCK_NONBLOCK) != 0, (type & SOCK_CLOEXEC) != 0);
 }
 
@@ -430,8 +453,7 @@ Thread::Outcome Thread::connect(Target& target) {
   unsigned long args[6];
   std::copy_n(call_.data.args, 6, args);
   const long result = run_on(target, SYS_connect, args);
-  if (target.socket->use == Use::kUnconnected) show_connection(target);
-  return result;
+  return target.socket->use == Use::kUnconnected ? show_connection(target, result) : result;
 }
 
 /// To where the second and third arguments of the call point.
@@ -442,18 +464,19 @@ bool Thread::write_address(const void* address, std::size_t size, socklen_t full
   return ::process_vm_writev(tid_, local.data(), 2, remote.data(), 2, 0) == ssize_t(size + sizeof full_size);
 }
 
-/// After a call that may have made a TCP connection, or begun to.
-void Thread::show_connection(Target& target) {
+/// After a call that may have made a TCP connection, or begun to: its result.
+long Thread::show_connection(Target& target, long result) {
   Socket& socket = *target.socket;
   tcp_info info{};
   socklen_t size = sizeof(info);
-  if (socket.fd.call(SYS_getsockopt, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) return;
+  if (socket.fd.call(SYS_getsockopt, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) return result;
+  Result<void> shown;
   if (info.tcpi_state == TCP_SYN_SENT || info.tcpi_state == TCP_SYN_RECV) {
-    socket.use = Use::kConnecting;
-    socket.placeholder.show(0, target.end.get());
+    shown = programs_.begin_to_connect(socket, target.end.get());
   } else if (info.tcpi_state != TCP_CLOSE && info.tcpi_state != TCP_LISTEN) {
-    programs_.begin_to_carry(socket);
+    shown = programs_.begin_to_carry(socket);
   }
+  return shown ? result : -shown.error().errno_value();
 }
 
 Thread::Outcome Thread::accept(Target& target) {

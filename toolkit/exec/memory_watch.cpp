@@ -21,6 +21,7 @@ constexpr std::uint64_t kForSockets = 8;
 /// What comes of a byte of a request at most: a rule of nftables, its expressions and its set.
 constexpr std::uint64_t kGrowth = 8;
 constexpr std::uint64_t kLookEvery = 1 << 20;  // bytes
+constexpr std::uint64_t kOfSocket = 16 << 10;  // bytes, its buffers apart
 constexpr int kWarning = 4;                    // of syslog(2)
 
 }  // namespace
@@ -29,12 +30,17 @@ bool MemoryWatch::has_for_network(pid_t who, std::uint64_t request) {
   return leaves(who, kForNetwork, request * kGrowth, "add nothing to the network");
 }
 
-bool MemoryWatch::has_for_socket(pid_t who) { return leaves(who, kForSockets, 0, "have no more sockets"); }
+bool MemoryWatch::has_for_socket(pid_t who) {
+  filled(kOfSocket);
+  return has_for_sockets(who, "have no more sockets");
+}
 
-bool MemoryWatch::has_for_buffers(pid_t who) {
+bool MemoryWatch::has_for_buffers(pid_t who) { return has_for_sockets(who, "send no more"); }
+
+bool MemoryWatch::has_for_sockets(pid_t who, const char* what) {
   if (!short_ && unseen_ < kLookEvery) return true;
   unseen_ = 0;
-  short_ = !leaves(who, kForSockets, 0, "send no more");
+  short_ = !leaves(who, kForSockets, 0, what);
   return !short_;
 }
 

@@ -26,12 +26,13 @@ class MemoryWatch {
   bool has_for_network(pid_t who, std::uint64_t request);
   /// Whether there may be another socket.
   bool has_for_socket(pid_t who);
-  /// Whether sockets' buffers may take more; looks once in a MiB that was sent.
+  /// Whether sockets' buffers may take more. Both look once in a MiB of sockets and of what was sent.
   bool has_for_buffers(pid_t who);
   /// Bytes may have gone into buffers.
   void filled(std::uint64_t bytes) { unseen_ += bytes; }
 
  private:
+  bool has_for_sockets(pid_t who, const char* what);
   bool leaves(pid_t who, std::uint64_t parts, std::uint64_t request, const char* what);
 
   Stack& stack_;

@@ -25,6 +25,8 @@ using namespace std::chrono_literals;
 
 constexpr auto kLookEvery = 10ms;
 constexpr unsigned kMirrored = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI;
+/// That there is room in a connection is no news until there was none.
+constexpr unsigned kOfConnection = EPOLLIN | EPOLLRDHUP | EPOLLPRI;
 constexpr unsigned kOfPair = EPOLLIN | EPOLLRDHUP | EPOLLET;
 /// That there is room tells that the program has read what was put there.
 constexpr unsigned kOfCarrier = kOfPair | EPOLLOUT;
@@ -327,6 +329,7 @@ void Programs::happened_on_host(Socket& socket, unsigned events) {
     return show_message(socket);
   }
   if (socket.use != Use::kConnection) {
+    socket.written_early = socket.written_early || (events & EPOLLIN) != 0;
     if (socket.placeholder.closed(events)) forget(socket);
     return;
   }
@@ -352,7 +355,7 @@ void Programs::happened_in_stack(Socket& socket, unsigned events) {
       return;
     case Use::kConnecting:
       if ((events & (EPOLLERR | EPOLLHUP)) != 0) return break_connection(socket);
-      if ((events & EPOLLOUT) != 0) begin_to_carry(socket);
+      if ((events & EPOLLOUT) != 0) (void)begin_to_carry(socket);  // it is followed already
       return;
     case Use::kConnection:
       break;
@@ -407,14 +410,41 @@ void Programs::show_message(Socket& socket) {
   if (socket.carrier->take_copies() > 0) count(socket);
 }
 
-void Programs::begin_to_carry(Socket& socket) {
+Result<void> Programs::follow(Socket& socket, unsigned events) {
+  events |= socket.followed;
+  if (events == socket.followed) return {};
+  epoll_event event{.events = events | EPOLLET, .data = {.u64 = socket.placeholder.inode()}};
+  const int what = socket.followed == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+  const long error = readiness_.call(SYS_epoll_ctl, what, socket.fd.get(), &event);
+  if (error < 0) return fail(int(-error), "follow what happens to a socket of the stack");
+  socket.followed = events;
+  return {};
+}
+
+Result<void> Programs::begin_to_listen(Socket& socket, int program_end) {
+  LKM_CHECK(follow(socket, kMirrored));
+  socket.use = Use::kListening;
+  show(socket, program_end);
+  return {};
+}
+
+Result<void> Programs::begin_to_connect(Socket& socket, int program_end) {
+  LKM_CHECK(follow(socket, kMirrored));
+  socket.use = Use::kConnecting;
+  socket.placeholder.show(0, program_end);
+  return {};
+}
+
+Result<void> Programs::begin_to_carry(Socket& socket) {
+  LKM_CHECK(follow(socket, kOfConnection));
   socket.placeholder.begin_to_carry();
   socket.use = Use::kConnection;
   socket.stream.emplace(stack_, buffers_, socket.fd, socket.placeholder.fd());
   count(socket);
   socket.stream->carry_in();
-  socket.stream->carry_out();  // what was written while the connection was being made
+  if (std::exchange(socket.written_early, false)) socket.stream->carry_out();
   settle(socket);
+  return {};
 }
 
 void Programs::flush(Socket& socket) {
@@ -428,6 +458,7 @@ void Programs::settle(Socket& socket) {
   if (socket.stream->error() != 0)
     return socket.closing ? forget(socket) : break_connection(socket);
   if (socket.closing && socket.stream->all_out()) return forget(socket);
+  if (socket.stream->held_up()) (void)follow(socket, kMirrored);  // it is followed already
   if (socket.stream->wants_room() == socket.room_awaited) return;
   socket.room_awaited = !socket.room_awaited;
   (void)stack_.watch_fd_for(socket.placeholder.fd(), kOfPair | (socket.room_awaited ? EPOLLOUT : 0U));
@@ -626,16 +657,16 @@ Result<std::pair<std::shared_ptr<Socket>, UniqueFd>> Programs::adopt(StackFd fd,
   tally_[socket->tally] = 0;
   if (use == Use::kConnection)
     socket->stream.emplace(stack_, buffers_, socket->fd, socket->placeholder.fd());
-  epoll_event event{.events = kMirrored | EPOLLET, .data = {.u64 = inode}};
-  if (const long error = readiness_.call(SYS_epoll_ctl, EPOLL_CTL_ADD, socket->fd.get(), &event);
-      error < 0) {
-    return fail(int(-error), "watch a socket of the stack");
-  }
+  if (use == Use::kMessages) LKM_CHECK(follow(*socket, kMirrored));
   LKM_CHECK(watch_end(socket->placeholder.fd(), use == Use::kMessages ? EPOLLET : kOfPair, inode));
   sockets_.emplace(inode, socket);
   if (use == Use::kConnection) {
     count(*socket);
     socket->stream->carry_in();  // a program that does not wait reads at once
+    if (auto followed = follow(*socket, kOfConnection); !followed) {
+      forget(*socket);
+      return Failure(std::move(followed).error());
+    }
     settle(*socket);
   } else if (use == Use::kMessages) {
     show(*socket, end.get());

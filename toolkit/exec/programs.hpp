@@ -115,8 +115,14 @@ class Programs {
   void begin_to_carry_messages(Socket& socket, int program_end);
   /// Sends what a program wrote to a socket that carries messages.
   void send_messages(Socket& socket);
-  /// A TCP socket is connected: from now on its descriptor carries the data.
-  void begin_to_carry(Socket& socket);
+  // A TCP socket is followed only once something can happen to it. Errors of these: as epoll_ctl(2), in the stack.
+
+  /// It listens.
+  Result<void> begin_to_listen(Socket& socket, int program_end);
+  /// It is being connected, and the program does not wait for it.
+  Result<void> begin_to_connect(Socket& socket, int program_end);
+  /// It is connected: from now on its descriptor carries the data.
+  Result<void> begin_to_carry(Socket& socket);
   /// Carries what a connection's program wrote.
   void flush(Socket& socket);
   /// A thread has begun, or ended, to work on a call.
@@ -152,6 +158,7 @@ class Programs {
   void give(const std::shared_ptr<Session>& session, const seccomp_notif& call, StackTime seen);
   void go_on_from_snapshot();
   void release(const Socket& socket);
+  Result<void> follow(Socket& socket, unsigned events);
   void happened_in_stack(Socket& socket, unsigned events);
   void happened_on_host(Socket& socket, unsigned events);
   void settle(Socket& socket);

@@ -41,6 +41,7 @@ struct Socket {
   StackFd fd;
   Placeholder placeholder;
   Use use = Use::kMessages;
+  unsigned followed = 0;     ///< events of epoll_ctl(2) that mirror() hears of
   bool nonblocking = false;  ///< as its file in the stack is set
   unsigned receiving = 0;    ///< calls under way that wait for input themselves
   unsigned sending = 0;
@@ -63,6 +64,7 @@ struct Socket {
 
   // Of a connection.
   std::optional<Stream> stream;
+  bool written_early = false;    ///< something lies in the pair that was written, or put there, before it carried
   bool room_awaited = false;     ///< the pair is watched for it
   bool shut_by_program = false;  ///< a hang-up need not mean that it was closed
   /// SOL_SOCKET options that hold for reads and writes, so that the pair, and connections accepted

@@ -62,7 +62,7 @@ void Thread::serve() {
   busy_ = true;
   interrupted_ = Interrupted::kNo;
   seen_calling_ = next_seen_;
-  looked_at_ = began_ = programs_.stack().now();
+  looked_at_ = began_ = next_seen_ != StackTime{} ? next_seen_ : programs_.stack().now();
   programs_.begins(*this);
   if (const Outcome result = dispatch()) {
     // A wrong guess: the signal was for another thread. Then the kernel would not restart the call.

@@ -97,7 +97,7 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   Outcome place(StackFd fd, Use use, bool nonblocking, bool close_on_exec,
                 const Socket* accepted_from = nullptr);
   Outcome give_number(const std::shared_ptr<Socket>& socket, int end, int from, bool close_on_exec);
-  void show_connection(Target& target);
+  long show_connection(Target& target, long result);
   void give_own_option(Target& target) const;
   void tell_error(Target& target);
   Outcome pass();
@@ -107,6 +107,7 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   long drain(Target& target);
   /// A call in the stack, restarted while nothing of the program's interrupts it.
   long call_for(long number, const unsigned long args[6], Memory memory = Memory::kProgram);
+  static bool follow_flags(Target& target);
   /// The same with `target`'s descriptor as the first argument; readiness is shown after it.
   long run_on(Target& target, long number, const unsigned long (&args)[6],
               Memory memory = Memory::kProgram);
