@@ -17,7 +17,7 @@
 namespace lkm::exec {
 namespace {
 
-constexpr std::size_t kMostOpen = 4096;
+constexpr std::size_t kMostTried = 64;
 
 }  // namespace
 
@@ -33,33 +33,35 @@ Result<Notifications> Notifications::make(UniqueFd listener) {
   return Notifications(std::move(listener), std::move(open));
 }
 
+/// Ids are given one after the other, so the first place that is tried is the right one as a rule. `holds`: the id there,
+/// 0 for an unused place.
+std::optional<std::size_t> Notifications::place_with(std::uint64_t id, std::uint64_t holds) const {
+  for (std::size_t tried = 0; tried < kMostTried; ++tried) {
+    const std::size_t place = (id + tried) % kMostOpen;
+    if (open_[place].id == holds) return place;
+  }
+  return std::nullopt;
+}
+
 /// Where there is no place left, the call is served all the same, but would not survive a snapshot.
 void Notifications::note(const seccomp_notif& call) {
-  for (std::size_t tried = 0; tried < kMostOpen; ++tried) {
-    const std::size_t place = next_place_++ % kMostOpen;
-    if (open_[place].id != 0) continue;
-    open_[place] = call;
-    places_.emplace(call.id, place);
-    return;
-  }
+  const auto place = place_with(call.id, 0);
+  if (!place) return;
+  open_[*place] = call;
+  known_[*place] = call.id;
 }
 
 void Notifications::forget(std::uint64_t id) {
-  const auto found = places_.find(id);
-  if (found == places_.end()) return;
-  open_[found->second].id = 0;
-  next_place_ = found->second;
-  places_.erase(found);
+  const auto place = place_with(id, id);
+  if (place) open_[*place].id = known_[*place] = 0;
 }
 
 std::vector<seccomp_notif> Notifications::take_over() {
   std::vector<seccomp_notif> unknown;
-  auto known = std::exchange(places_, {});
   for (std::size_t place = 0; place < kMostOpen; ++place) {
     const seccomp_notif& call = open_[place];
-    if (call.id == 0) continue;
-    if (!known.contains(call.id)) unknown.push_back(call);
-    places_.emplace(call.id, place);
+    if (call.id != 0 && known_[place] != call.id) unknown.push_back(call);
+    known_[place] = call.id;
   }
   return unknown;
 }

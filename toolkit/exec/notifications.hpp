@@ -5,8 +5,9 @@
 
 #include <linux/seccomp.h>
 
+#include <cstddef>
 #include <cstdint>
-#include <unordered_map>
+#include <optional>
 #include <vector>
 
 #include "toolkit/base/result.hpp"
@@ -44,16 +45,18 @@ class Notifications {
   int replace(std::uint64_t id, int descriptor, int number, bool close_on_exec);
 
  private:
+  static constexpr std::size_t kMostOpen = 4096;
+
   int add(std::uint64_t id, int descriptor, int number, bool close_on_exec, std::uint32_t flags);
   Notifications(UniqueFd listener, SharedArray<seccomp_notif> open)
-      : fd_(std::move(listener)), open_(std::move(open)) {}
+      : fd_(std::move(listener)), open_(std::move(open)), known_(kMostOpen) {}
+  [[nodiscard]] std::optional<std::size_t> place_with(std::uint64_t id, std::uint64_t holds) const;
   void note(const seccomp_notif& call);
   void forget(std::uint64_t id);
 
   UniqueFd fd_;
   SharedArray<seccomp_notif> open_;  // calls without an answer; id 0: an unused place
-  std::unordered_map<std::uint64_t, std::size_t> places_;  // in `open_`, by id
-  std::size_t next_place_ = 0;
+  std::vector<std::uint64_t> known_;  // ids of the same, as far as this process has received them
 };
 
 }  // namespace lkm::exec

@@ -79,6 +79,7 @@ Result<std::unique_ptr<Programs>> Programs::start(Stack& stack, std::filesystem:
   });
   LKM_TRY(self.house_, stack.spawn("exec", [&self] { self.keep_house(); }));
   LKM_TRY(self.mirror_, stack.spawn("exec-mirror", [&self] { self.mirror(); }));
+  LKM_TRY(self.time_, stack.spawn("exec-time", [&self] { self.keep_time(); }));
   return programs;
 }
 
@@ -101,7 +102,7 @@ Programs::~Programs() {
          !std::ranges::all_of(threads_, [](const auto& entry) { return entry.second->done(); })) {
     stack_.sleep_for(1ms);
   }
-  for (Fiber* fiber : {&house_, &mirror_}) {
+  for (Fiber* fiber : {&house_, &mirror_, &time_}) {
     if (!*fiber) continue;
     fiber->unpark();
     fiber->interrupt();
@@ -166,10 +167,28 @@ void Programs::keep_house() {
     std::erase_if(sessions_, [](const auto& session) { return session->ended; });
     look_at_host();
     admit_new_threads();
-    if (looking_ && stack_.now() >= next_look_) look_after_calls();
+    if (std::exchange(look_due_, false)) look_after_calls();
     look_after_rings();
-    stack_.park(looking_ ? next_look_ : !rings_.empty() ? stack_.now() + kLookEvery : kForever);
+    stack_.park();
   }
+}
+
+/// Apart from the house, which has news far more often than it has to look at what nothing tells of: a timer for each of
+/// its turns would cost more.
+void Programs::keep_time() {
+  while (!stopping_) {
+    if (looking_) {
+      stack_.sleep_for(kLookEvery);
+      look_due_ = true;
+      house_.unpark();
+    } else {
+      stack_.park();
+    }
+  }
+}
+
+void Programs::begin_to_look() {
+  if (!std::exchange(looking_, true)) time_.unpark();
 }
 
 void Programs::admit_new_threads() {
@@ -576,17 +595,14 @@ void Programs::bury_threads_of(pid_t pid) {
 void Programs::begins(Thread&) {
   ++busy_;
   ++calls_;
-  if (looking_) return;
-  looking_ = true;
-  next_look_ = stack_.now() + kLookEvery;
-  house_.unpark();
+  begin_to_look();
 }
 
 void Programs::ends(Thread&) { --busy_; }
 
 void Programs::ring_made(const std::shared_ptr<Socket>& socket) {
   rings_.push_back(socket);
-  house_.unpark();
+  begin_to_look();
 }
 
 /// Nothing tells when a program has given frames back: then its descriptor is to be readable no more, and there is room
@@ -627,8 +643,7 @@ void Programs::look_after_calls() {
     return false;
   });
   // Not over again for each of many short calls.
-  looking_ = busy_ > 0 || std::exchange(calls_seen_, calls_) != calls_;
-  next_look_ = now + kLookEvery;
+  looking_ = !rings_.empty() || busy_ > 0 || std::exchange(calls_seen_, calls_) != calls_;
 }
 
 std::shared_ptr<Socket> Programs::find(std::uint64_t inode) const {

@@ -27,8 +27,8 @@
 // not answered are made again.
 //
 // All of it runs on the stack's one thread: a fiber that follows what happens to sockets in the
-// stack (mirror()), one that follows what happens on the host and keeps house, and those of the
-// threads. deliver(), and what watch_end() has called, run between fibers.
+// stack (mirror()), one that follows what happens on the host and keeps house, one that tells it the
+// time (keep_time()), and those of the threads. deliver(), and what watch_end() has called, run between fibers.
 #pragma once
 
 #include <linux/seccomp.h>
@@ -152,6 +152,8 @@ class Programs {
   void inherit_netns(Process& process);
   [[nodiscard]] const Process* forebear(pid_t pid) const;
   void bury_threads_of(pid_t pid);
+  void keep_time();
+  void begin_to_look();
   void look_after_calls();
   void look_after_rings();
   void mirror();
@@ -198,11 +200,11 @@ class Programs {
   std::vector<NewCall> new_calls_;                              // of threads that have no fiber yet
   std::vector<HostNews> host_news_, host_news_seen_;
   unsigned busy_ = 0;                                           // threads that work on a call
-  bool looking_ = false;                                        // after calls that take long, each kLookEvery
-  StackTime next_look_{};
+  bool looking_ = false;                                        // at calls and rings, each kLookEvery
+  bool look_due_ = false;
   std::uint64_t calls_ = 0, calls_seen_ = 0;  // that have begun; at the last look
   bool stopping_ = false;
-  Fiber house_, mirror_;
+  Fiber house_, mirror_, time_;
 };
 
 }  // namespace lkm::exec

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "tools/lkm-run/confinement.hpp"
 
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/prctl.h>
@@ -18,6 +19,7 @@
 
 #include "libos-runtime/host/sanitizer.hpp"
 #include "toolkit/base/seccomp_program.hpp"
+#include "toolkit/base/unique_fd.hpp"
 
 namespace lkm::cli {
 namespace {
@@ -92,18 +94,28 @@ Result<void> drop_capabilities(std::uint64_t kept) {
   return {};
 }
 
+/// Whether it has a terminal, or may get one: that takes the first process of a session, and setsid(2) is not allowed.
+/// Without one TIOCSTI takes CAP_SYS_ADMIN (drivers/tty/tty_io.c, tiocsti()), which is dropped.
+bool may_have_terminal() {
+  if (::getsid(0) == ::getpid()) return true;
+  const auto terminal = UniqueFd::open("/dev/tty", O_RDONLY | O_NOCTTY);
+  return terminal || terminal.error().errno_value() != ENXIO;
+}
+
 }  // namespace
 
-std::vector<sock_filter> confinement_program(Confined whose) {
+std::vector<sock_filter> confinement_program(Confined whose, bool has_terminal) {
   SeccompProgram p;
   p.load(offsetof(seccomp_data, arch));
   p.give_if_not(AUDIT_ARCH_X86_64, kRefuse);
   p.load(offsetof(seccomp_data, nr));
   // First those that depend on their arguments: what is always allowed the host's kernel remembers, and runs no filter for.
   p.on(SYS_ioctl, [&] {  // all but typing on the user's terminal
-    p.load_argument(1);
-    p.only_if(BPF_JEQ, TIOCSTI);
-    p.give(SECCOMP_RET_ERRNO | EPERM);
+    if (has_terminal) {
+      p.load_argument(1);
+      p.only_if(BPF_JEQ, TIOCSTI);
+      p.give(SECCOMP_RET_ERRNO | EPERM);
+    }
     p.give(kAllow);
   });
   p.on(SYS_clone, [&] {  // the flags of clone3(2) are in memory: the C library falls back to this one
@@ -134,7 +146,7 @@ std::vector<sock_filter> confinement_program(Confined whose) {
 Result<void> confine(Confined whose) {
   LKM_CHECK(drop_capabilities(kept_by(whose)));
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail(errno, "give up gaining privileges");
-  auto code = confinement_program(whose);
+  auto code = confinement_program(whose, may_have_terminal());
   const sock_fprog program{.len = static_cast<unsigned short>(code.size()), .filter = code.data()};
   if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
     return fail_hint(errno, "lkm-run doctor", "filter the system calls of the stack's process");

@@ -18,7 +18,9 @@ enum class Confined { kStack, kUplink };
 
 /// The seccomp filter: a list of the calls that are allowed. All others fail with ENOSYS, as on a kernel without them,
 /// so that a C library that comes with a new one falls back to what it has used before.
-std::vector<sock_filter> confinement_program(Confined whose = Confined::kStack);
+/// Without a terminal there is no request of ioctl(2) to look at, which a stack makes several of for each caught call: the
+/// host's kernel runs no filter for what is always allowed.
+std::vector<sock_filter> confinement_program(Confined whose = Confined::kStack, bool has_terminal = true);
 
 /// For good, for this process and its copies:
 ///   - no new privileges by exec (PR_SET_NO_NEW_PRIVS), and no exec at all;
