@@ -121,7 +121,7 @@ Result<void> Programs::attach(UniqueFd listener, const std::string& netns, const
   return {};
 }
 
-/// Between fibers.
+/// Between fibers, or on one.
 void Programs::deliver(Session& session, unsigned events) {
   // One at a time: whether there is another is known when the stack next looks at its descriptors.
   seccomp_notif call;
@@ -135,6 +135,13 @@ void Programs::deliver(Session& session, unsigned events) {
       session.ended = true;  // the fiber lets go of it: that closes a descriptor of the stack
       house_.unpark();
   }
+}
+
+/// What the stack's own look at its descriptors finds is delivered before any fiber runs, so a call that is taken here is
+/// not announced there any more.
+void Programs::look_for_call(Session& session) {
+  pollfd ready{.fd = session.notifications.fd(), .events = POLLIN, .revents = 0};
+  if (::poll(&ready, 1, 0) == 1 && ready.revents == POLLIN) deliver(session, POLLIN);
 }
 
 /// Between fibers: what happens to it is told to look_at_host().

@@ -125,6 +125,8 @@ class Programs {
   Result<void> begin_to_carry(Socket& socket);
   /// Carries what a connection's program wrote.
   void flush(Socket& socket);
+  /// Takes a call that has come meanwhile, as the stack would once it is idle.
+  void look_for_call(Session& session);
   /// A thread has begun, or ended, to work on a call.
   void begins(Thread& thread);
   /// A program makes a call on the socket.

@@ -18,6 +18,8 @@ constexpr long kRestartNoIntr = 513;
 constexpr long kRestartNoHand = 514;
 constexpr long kRestartBlock = 516;
 
+constexpr int kMostInARow = 4;  // calls of one thread, before others have a turn
+
 }  // namespace
 
 Result<void> Thread::start() {
@@ -52,7 +54,10 @@ void Thread::run() {
     } else if (next_) {
       call_ = *std::exchange(next_, std::nullopt);
       serve();
+      // As a rule it was woken before we came to an end here, and has made its next call since.
+      if (!next_ && ++in_a_row_ < kMostInARow) programs_.look_for_call(*session_);
     } else {
+      in_a_row_ = 0;
       programs_.stack().park();
     }
   }

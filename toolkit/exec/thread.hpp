@@ -131,6 +131,7 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   std::optional<seccomp_notif> next_;
   StackTime next_seen_{};
   seccomp_notif call_{};
+  int in_a_row_ = 0;  ///< calls served without a sleep
   bool busy_ = false;
   bool ending_ = false;
   StackTime began_{}, looked_at_{}, seen_calling_{};

@@ -227,6 +227,13 @@ int libos_park(u64 deadline_ns)
 		expires = ns_to_ktime(ktime_get_ns() + (s64)(deadline_ns - libos_host->clock_ns()));
 		timeout = &expires;
 	}
+	/*
+	 * As in user mode, no reader of RCU's holds anything here. With softirqs off its callbacks wait for
+	 * the next line to run them; schedule() would wake ksoftirqd for it.
+	 */
+	local_bh_disable();
+	rcu_qs();
+	local_bh_enable();
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE);
 		if (current->thread.woken || signal_pending(current))
