@@ -51,7 +51,9 @@ TEST(Confinement, RefusesWhatAStackDoesNotNeed) {
   EXPECT_EQ(confined([] { return ::unshare(CLONE_NEWUSER); }), ENOSYS);
   EXPECT_EQ(confined([] { return ::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0); }), ENOSYS);
   // LeakSanitizer needs it.
-  if (!sanitizer::kEnabled) EXPECT_EQ(confined([] { return ::ptrace(PTRACE_TRACEME, 0, 0, 0); }), ENOSYS);
+  if (!sanitizer::kEnabled) {
+    EXPECT_EQ(confined([] { return ::ptrace(PTRACE_TRACEME, 0, 0, 0); }), ENOSYS);
+  }
   EXPECT_EQ(confined([] { return ::syscall(SYS_bpf, BPF_MAP_CREATE, nullptr, 0); }), ENOSYS);
   EXPECT_EQ(confined([] { return ::syscall(SYS_io_uring_setup, 1, nullptr); }), ENOSYS);
   EXPECT_EQ(confined([] { return ::syscall(SYS_init_module, nullptr, 0, ""); }), ENOSYS);
@@ -59,7 +61,32 @@ TEST(Confinement, RefusesWhatAStackDoesNotNeed) {
   EXPECT_EQ(confined([] { return ::syscall(0x40000000 | SYS_getpid); }), ENOSYS);
   EXPECT_EQ(confined([] { return ::socket(AF_INET, SOCK_STREAM, 0); }), EAFNOSUPPORT);
   EXPECT_EQ(confined([] { return ::socket(AF_NETLINK, SOCK_RAW, 0); }), EAFNOSUPPORT);
-  EXPECT_EQ(confined([] { return ::ioctl(0, TIOCSTI, "x"); }), EPERM);
+}
+
+TEST(Confinement, KeepsAStackFromTypingOnTerminals) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  // The first of a session may get a terminal, so the filter is there, and does not ask what the descriptor is.
+  EXPECT_EQ(in_child([&] {
+              ::setsid();
+              if (!confine()) return 255;
+              return ::ioctl(ends[0], TIOCSTI, "x") < 0 ? errno : 0;
+            }),
+            EPERM);
+  // Others never will: it is the kernel that refuses, and the filter is not there.
+  const auto without_terminal = [](const std::function<long()>& call) {
+    return in_child([&] {
+      ::setsid();
+      return confined(call);
+    });
+  };
+  EXPECT_EQ(without_terminal([&] { return ::ioctl(ends[0], TIOCSTI, "x"); }), ENOTTY);
+  const UniqueFd master(::posix_openpt(O_RDWR | O_NOCTTY));
+  ASSERT_TRUE(master && ::grantpt(master.get()) == 0 && ::unlockpt(master.get()) == 0);
+  const std::string name = ::ptsname(master.get());
+  EXPECT_NE(without_terminal([&] { return ::ioctl(::open(name.c_str(), O_RDWR), TIOCSTI, "x"); }), 0);
+  EXPECT_EQ(without_terminal([&] { return ::ioctl(::open(name.c_str(), O_RDWR), TIOCSCTTY, 0); }), EPERM);
+  EXPECT_EQ(without_terminal([] { return ::setsid(); }), ENOSYS);
 }
 
 TEST(Confinement, AllowsWhatAStackNeeds) {

@@ -80,6 +80,29 @@ TEST(Stream, KeepsSmallWritesInOrderThoughTheyAreReadAfterItsEnd) {
   EXPECT_TRUE(got == sent) << got.size() << " of " << sent.size();
 }
 
+TEST(Stream, TakesWhatIsWrittenWhileItIsBeingConnected) {
+  const auto [server, address] = bound(SOCK_STREAM);
+  ASSERT_EQ(::listen(server.get(), 0), 0);
+  const UniqueFd first = open_socket(SOCK_STREAM);
+  ASSERT_EQ(connect_to(first, address), 0);  // now the queue is full, and the next one has to try again
+  const UniqueFd client = open_socket(SOCK_STREAM);
+  std::thread connects([&, to = address] { EXPECT_EQ(connect_to(client, to), 0); });
+  const auto state = [&] {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    return ::getsockopt(client.get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_state : 0;
+  };
+  for (int ms = 0; state() != TCP_SYN_SENT && ms < kPatience; ++ms) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::atomic<long> written = 0;
+  std::thread writes([&] { written = ::send(client.get(), "early", 5, MSG_NOSIGNAL); });
+  EXPECT_TRUE(UniqueFd(::accept(server.get(), nullptr, nullptr)));
+  const UniqueFd accepted(::accept(server.get(), nullptr, nullptr));
+  EXPECT_EQ(receive(accepted.get(), 5, MSG_WAITALL), "early");
+  writes.join();
+  EXPECT_EQ(written, 5);
+  connects.join();
+}
+
 TEST(Stream, SendsFilesAsTheyAre) {
   const auto folder = TempDir::make().value();
   const std::string path = folder.path() / "file";

@@ -13,6 +13,8 @@
 #include <csignal>
 
 #include <array>
+#include <chrono>
+#include <thread>
 
 #include "tests/exec/sockets.hpp"
 
@@ -124,6 +126,28 @@ TEST(Poll, WaitsForAConnectionThatIsBeingMade) {
   EXPECT_TRUE(::fcntl(accepted.get(), F_GETFL) & O_NONBLOCK);
   EXPECT_TRUE(::fcntl(accepted.get(), F_GETFD) & FD_CLOEXEC);
   EXPECT_EQ(ready(server.get(), POLLIN), 0);
+}
+
+TEST(Accept, WaitsOrNotAsItsDescriptorSaysAtTheTime) {
+  const auto [server, address] = listening(SOCK_NONBLOCK);
+  const int flags = ::fcntl(server.get(), F_GETFL) & ~O_NONBLOCK;
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_EQ(::fcntl(server.get(), F_SETFL, flags | O_NONBLOCK), 0);
+    EXPECT_EQ(::accept(server.get(), nullptr, nullptr), -1);
+    EXPECT_EQ(errno, EAGAIN);
+    const UniqueFd client = open_socket(SOCK_STREAM);
+    ASSERT_EQ(connect_to(client, address), 0);
+    ASSERT_EQ(ready(server.get(), POLLIN, kPatience), POLLIN);
+    EXPECT_TRUE(UniqueFd(::accept(server.get(), nullptr, nullptr)));
+    ASSERT_EQ(::fcntl(server.get(), F_SETFL, flags), 0);
+    // It shall wait by then. There is nothing that says so; both orders are right.
+    std::thread later([to = address] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(30));
+      EXPECT_EQ(connect_to(open_socket(SOCK_STREAM), to), 0);
+    });
+    EXPECT_TRUE(UniqueFd(::accept(server.get(), nullptr, nullptr))) << std::strerror(errno);
+    later.join();
+  }
 }
 
 TEST(Poll, WakesForAConnectionThatIsRefused) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "tests/host/host_test.hpp"
@@ -52,6 +54,31 @@ class AVirtualClock : public HostTest {
     return text;
   }
 };
+
+class ARealClock : public HostTest {};
+
+TEST_F(ARealClock, TicksWhileTheStackIsBusyAndNotWhileItSleeps) {
+  const auto wakes = [] {
+    rusage used{};
+    ::getrusage(RUSAGE_THREAD, &used);
+    return used.ru_nvcsw;
+  };
+  run([&](Stack& stack) {
+    // Both ticks and sleeps are 1 ms or more apart. A busy machine makes more of them late, and adds none.
+    const long before = wakes();
+    stack.sleep_for(500ms);
+    EXPECT_LT(wakes() - before, 50);
+    for (const auto duration : {1500us, 2500us, 3500us, 6000us}) {
+      auto least_late = std::chrono::nanoseconds::max();
+      for (int i = 0; i < 20; ++i) {
+        const auto due = stack.now() + duration;
+        stack.sleep_for(duration);
+        least_late = std::min(least_late, std::chrono::nanoseconds(stack.now() - due));
+      }
+      EXPECT_LT(least_late, 500us) << duration.count();
+    }
+  });
+}
 
 TEST_F(AVirtualClock, SleepsExactlyAndAtOnce) {
   run([](Stack& stack) {

@@ -73,6 +73,30 @@ TEST_F(AFiber, FreesWhatItsBodyHolds) {
   });
 }
 
+TEST_F(AFiber, RunsWhatWaitedForReadersWhereItSleeps) {
+  run([](Stack& stack) {
+    // ksoftirqd is there for what comes at other times.
+    const auto status = [&](int pid) { return stack.read_file(fmt::format("/proc/{}/status", pid)).value_or(""); };
+    int ksoftirqd = 2;
+    while (ksoftirqd < 100 && !status(ksoftirqd).starts_with("Name:\tksoftirqd/0\n")) ++ksoftirqd;
+    const auto switches = [&] {
+      constexpr std::string_view kName = "\nvoluntary_ctxt_switches:\t";
+      const std::string text = status(ksoftirqd);
+      const auto at = text.find(kName);
+      return at == std::string::npos ? -1 : std::stol(text.substr(at + kName.size()));
+    };
+    const long before = switches();
+    ASSERT_GE(before, 0);
+    constexpr int kRounds = 200;
+    for (int i = 0; i < kRounds; ++i) {
+      // Its inode is freed after a grace period.
+      stack.syscall(SYS_close, stack.syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0));
+      stack.park(stack.now() + 50us);
+    }
+    EXPECT_LT(switches() - before, kRounds / 4);
+  });
+}
+
 TEST_F(AFiber, WakesFromParkOnceForAnUnparkThatCameFirst) {
   run([](Stack& stack) {
     bool go = false;

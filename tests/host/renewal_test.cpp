@@ -477,7 +477,9 @@ TEST_F(ARenewal, IsRepeatedAThousandTimesWithoutGrowth) {
     };
     const auto first_half = most_in(500), second_half = most_in(500);
     // A swap in fifty that left a build mapped would add more than this. A sanitizer's own mappings grow.
-    if (!sanitizer::kEnabled) EXPECT_LE(second_half, first_half + 12);
+    if (!sanitizer::kEnabled) {
+      EXPECT_LE(second_half, first_half + 12);
+    }
     EXPECT_EQ(ticker(stack).sum, objects);
   });
 }
