@@ -690,6 +690,12 @@ bool Runtime::has_nobody_else() const {
   return !clock_.is_virtual() && entry_->alone(carrier_.load(std::memory_order_relaxed)->task) != 0;
 }
 
+void Runtime::poll_host() {
+  if (threads_ || clock_.is_virtual()) return;
+  Callbacks::raise(1u << LIBOS_IRQ_HOST);
+  entry_->run_irqs();
+}
+
 void Runtime::admit_calls() {
   Carrier* carrier = calls_.exchange(nullptr, std::memory_order_seq_cst);
   while (carrier != nullptr) {

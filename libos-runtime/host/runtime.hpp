@@ -143,6 +143,8 @@ class Runtime {
   /// all fibers do.
   void host_wait_begins() { --busy_fibers_; }
   void host_wait_ends() { ++busy_fibers_; }
+  /// On a fiber: takes the host's interrupt now. In virtual time, and with other threads, the loop thread says when.
+  void poll_host();
 
   /// Where the kernel keeps its data: the pool and its own variables.
   [[nodiscard]] std::vector<std::span<std::byte>> memory() const;

@@ -196,6 +196,7 @@ void Stack::sleep_for(std::chrono::nanoseconds duration) {
   syscall(SYS_nanosleep, &time, nullptr);
 }
 
+void Stack::poll_host() { impl_->runtime->poll_host(); }
 void Stack::yield() { impl_->runtime->kernel().yield(); }
 
 void Stack::prefer_latency() {

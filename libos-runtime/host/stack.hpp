@@ -287,6 +287,9 @@ class Stack {
   void sleep_for(std::chrono::nanoseconds duration);
   /// Lets other runnable fibers run.
   void yield();
+  /// Takes what has come from the host (watch_fd(), wait_fd()), as the stack does by itself once no fiber is to run, and
+  /// each millisecond. Not in virtual time, nor in a stack with threads.
+  void poll_host();
   /// For a fiber that serves requests in a busy stack: a share of the CPU like any other's, but in slices of
   /// 0.1 ms, so that it runs soon after it wakes (EEVDF; sched_runtime of sched_setattr(2)). The fibers that
   /// it starts do not inherit it.

@@ -59,6 +59,18 @@ TEST(Descriptor, ManyAreOpenedAndTheirNumbersUsedAgain) {
   EXPECT_EQ(byte, 0);
 }
 
+TEST(Descriptor, LeavesItsAddressToTheNextWhenItIsClosed) {
+  for (int round = 0; round < 300; ++round) {
+    auto [server, address] = listening();
+    server.reset();
+    const UniqueFd client = open_socket(SOCK_STREAM);
+    ASSERT_EQ(connect_to(client, address), -1) << round;
+    EXPECT_EQ(errno, ECONNREFUSED);
+    const UniqueFd next = open_socket(SOCK_STREAM);
+    ASSERT_EQ(::bind(next.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0) << round << std::strerror(errno);
+  }
+}
+
 TEST(Poll, ShowsInputWhileItIsThere) {
   const auto [a, b] = tcp_pair();
   EXPECT_EQ(ready(a.get(), POLLIN), 0);

@@ -217,7 +217,12 @@ Thread::Outcome Thread::dispatch() {
 Thread::Outcome Thread::on_socket(Target& target) {
   const bool tcp = target.socket->use != Use::kMessages;
   switch (call_.data.nr) {
+    case SYS_bind:
+    case SYS_listen:
+      programs_.catch_up();
+      break;
     case SYS_connect:
+      programs_.catch_up();
       return connect(target);
     case SYS_accept:
     case SYS_accept4:

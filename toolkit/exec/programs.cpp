@@ -144,6 +144,11 @@ void Programs::look_for_call(Session& session) {
   if (::poll(&ready, 1, 0) == 1 && ready.revents == POLLIN) deliver(session, POLLIN);
 }
 
+void Programs::catch_up() {
+  stack_.poll_host();
+  look_at_host();
+}
+
 /// Between fibers: what happens to it is told to look_at_host().
 Result<void> Programs::watch_end(int fd, unsigned events, std::uint64_t about) {
   return stack_.watch_fd(fd, [this, about](unsigned got) {
@@ -329,11 +334,11 @@ std::optional<std::string> Programs::netns_of(std::uint64_t inode) const {
   return std::nullopt;
 }
 
-/// What happened on the host: programs wrote and closed, processes ended.
+/// What happened on the host until now: programs wrote and closed, processes ended.
 void Programs::look_at_host() {
-  host_news_seen_.clear();
-  host_news_seen_.swap(host_news_);
-  for (const HostNews& news : host_news_seen_) {
+  for (std::size_t left = host_news_.size(); left > 0 && !host_news_.empty(); --left) {
+    const HostNews news = host_news_.front();
+    host_news_.pop_front();
     if ((news.about & kIsProcess) != 0) {
       const auto known = processes_.find(pid_t(news.about & ~kIsProcess));
       if (known == processes_.end() || !known->second) continue;
@@ -447,27 +452,30 @@ Result<void> Programs::follow(Socket& socket, unsigned events) {
   return {};
 }
 
+// What mirror() hears of is of that use already: it may run before follow() returns.
 Result<void> Programs::begin_to_listen(Socket& socket, int program_end) {
-  LKM_CHECK(follow(socket, kMirrored));
   socket.use = Use::kListening;
+  LKM_CHECK(follow(socket, kMirrored));
   show(socket, program_end);
   return {};
 }
 
 Result<void> Programs::begin_to_connect(Socket& socket, int program_end) {
-  LKM_CHECK(follow(socket, kMirrored));
   socket.use = Use::kConnecting;
   socket.placeholder.show(0, program_end);
-  return {};
+  return follow(socket, kMirrored);
 }
 
 Result<void> Programs::begin_to_carry(Socket& socket) {
-  LKM_CHECK(follow(socket, kOfConnection));
   socket.placeholder.begin_to_carry();
   socket.use = Use::kConnection;
   socket.stream.emplace(stack_, buffers_, socket.fd, socket.placeholder.fd());
   count(socket);
   socket.stream->carry_in();
+  if (auto followed = follow(socket, kOfConnection); !followed) {
+    break_connection(socket);
+    return followed;
+  }
   if (std::exchange(socket.written_early, false)) socket.stream->carry_out();
   settle(socket);
   return {};

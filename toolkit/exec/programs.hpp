@@ -127,6 +127,8 @@ class Programs {
   void flush(Socket& socket);
   /// Takes a call that has come meanwhile, as the stack would once it is idle.
   void look_for_call(Session& session);
+  /// What programs closed before now is closed: it may have the address that one asks for.
+  void catch_up();
   /// A thread has begun, or ended, to work on a call.
   void begins(Thread& thread);
   /// A program makes a call on the socket.
@@ -200,7 +202,7 @@ class Programs {
   std::unordered_map<pid_t, std::shared_ptr<Process>> processes_;
   std::unordered_map<pid_t, std::shared_ptr<Thread>> threads_;  // by tid
   std::vector<NewCall> new_calls_;                              // of threads that have no fiber yet
-  std::vector<HostNews> host_news_, host_news_seen_;
+  std::deque<HostNews> host_news_;
   unsigned busy_ = 0;                                           // threads that work on a call
   bool looking_ = false;                                        // at calls and rings, each kLookEvery
   bool look_due_ = false;
