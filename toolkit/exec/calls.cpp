@@ -222,7 +222,7 @@ Thread::Outcome Thread::on_socket(Target& target) {
       programs_.catch_up();
       break;
     case SYS_connect:
-      programs_.catch_up();
+      programs_.catch_up_with_listeners();
       return connect(target);
     case SYS_accept:
     case SYS_accept4:

@@ -149,6 +149,19 @@ void Programs::catch_up() {
   look_at_host();
 }
 
+void Programs::catch_up_with_listeners() {
+  constexpr std::size_t kFew = 4;  // each costs a call
+  if (listening_.size() > kFew) return catch_up();
+  std::vector<std::shared_ptr<Socket>> closed;
+  std::erase_if(listening_, [&](std::uint64_t inode) {
+    auto socket = find(inode);
+    if (socket && !socket->placeholder.closed()) return false;
+    if (socket) closed.push_back(std::move(socket));
+    return true;
+  });
+  for (const auto& socket : closed) forget(*socket);
+}
+
 /// Between fibers: what happens to it is told to look_at_host().
 Result<void> Programs::watch_end(int fd, unsigned events, std::uint64_t about) {
   return stack_.watch_fd(fd, [this, about](unsigned got) {
@@ -454,7 +467,7 @@ Result<void> Programs::follow(Socket& socket, unsigned events) {
 
 // What mirror() hears of is of that use already: it may run before follow() returns.
 Result<void> Programs::begin_to_listen(Socket& socket, int program_end) {
-  socket.use = Use::kListening;
+  if (std::exchange(socket.use, Use::kListening) != Use::kListening) listening_.push_back(socket.placeholder.inode());
   LKM_CHECK(follow(socket, kMirrored));
   show(socket, program_end);
   return {};

@@ -129,6 +129,8 @@ class Programs {
   void look_for_call(Session& session);
   /// What programs closed before now is closed: it may have the address that one asks for.
   void catch_up();
+  /// The same of listening sockets, to which one connects.
+  void catch_up_with_listeners();
   /// A thread has begun, or ended, to work on a call.
   void begins(Thread& thread);
   /// A program makes a call on the socket.
@@ -196,6 +198,7 @@ class Programs {
   bool resumed_ = false;
   std::vector<std::shared_ptr<Session>> sessions_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Socket>> sockets_;  // by inode
+  std::vector<std::uint64_t> listening_;  // of these, those that were made to listen, by inode
   std::deque<std::uint64_t> broken_;  // of these, those whose end nothing tells
   std::vector<std::weak_ptr<Socket>> rings_;  // sockets with one
   StreamBuffers buffers_;
