@@ -439,6 +439,8 @@ Thread::Outcome Thread::give_lowest(const std::shared_ptr<Socket>& socket, int e
 }
 
 bool Thread::may_have_socket() {
+  const Account& account = *session_->account;
+  if (account.sockets >= account.limits().sockets) programs_.catch_up();  // it may have closed some
   return session_->account->may_have_socket(tid_) && programs_.memory().has_for_socket(tid_);
 }
 
