@@ -129,6 +129,8 @@ Result<Row> compare(const Options& options, const Place& ours, const std::string
              .theirs = median(theirs), .floor = {}};
 }
 
+constexpr Floor kHalf{Floor::Of::kRatioAtLeast, 0.5};
+
 }  // namespace
 
 Result<Rows> programs_part(const Options& options) {
@@ -143,11 +145,13 @@ Result<Rows> programs_part(const Options& options) {
     for (const int streams : {1, 8}) {
       LKM_TRY(rows.emplace_back(), compare(options, stack, fmt::format("programs: iperf3, cubic, {} streams", streams), "Gbit/s",
                                            [&](const Place& place) { return bulk_gbit(place, place, "127.0.0.1", streams); }));
+      rows.back().floor = kHalf;
     }
     for (const bool keep_alive : {true, false}) {
       LKM_TRY(rows.emplace_back(),
               compare(options, stack, fmt::format("programs: nginx, wrk, 16 connections{}", keep_alive ? "" : ", one request each"),
                       "requests/s", [&](const Place& place) { return requests(place, folder.path(), keep_alive); }));
+      rows.back().floor = kHalf;
     }
     return {};
   };
@@ -177,7 +181,9 @@ Result<Rows> embedded_part(const Options& options) {
   Rows rows;
   LKM_TRY(rows.emplace_back(), compare(options, inside, "embedded: ping-pong of 1 byte, two threads", "us",
                                        number_of("--ping-pong-of-threads")));
+  rows.back().floor = Floor{Floor::Of::kRatioAtMost, 1 / 1.5};
   LKM_TRY(rows.emplace_back(), compare(options, inside, "embedded: bulk, two threads", "Gbit/s", number_of("--bulk-of-threads")));
+  rows.back().floor = Floor{Floor::Of::kRatioAtLeast, 1.0};
   const auto on_a_cable = [&](auto measure) {
     return [&embedded, measure](const Place& place) -> Result<double> {
       if (place.front.empty()) return measure(place, place, "127.0.0.1");
