@@ -50,6 +50,21 @@ std::string unescape_octal(const std::string& text) {
   return out;
 }
 
+/// Those that were mounted last come first. One that has two mounts is there twice.
+std::vector<fs::path> mount_points_below(const fs::path& folder) {
+  std::vector<fs::path> points;
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream fields(line);
+    std::string field;
+    for (int i = 0; i < 5; ++i) fields >> field;  // the fifth is the mount point
+    const fs::path point = unescape_octal(field);
+    if (point != folder && std::mismatch(folder.begin(), folder.end(), point.begin(), point.end()).first == folder.end())
+      points.insert(points.begin(), point);
+  }
+  return points;
+}
+
 struct flock write_lock() {
   struct flock lock {};
   lock.l_type = F_WRLCK;
@@ -110,26 +125,19 @@ std::optional<pid_t> StateFolder::owner() const {
 }
 
 bool StateFolder::mounted() const {
-  std::ifstream mounts("/proc/self/mountinfo");
-  const std::string target = mount();
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream fields(line);
-    std::string field;
-    for (int i = 0; i < 5; ++i) fields >> field;  // the fifth is the mount point
-    if (unescape_octal(field) == target) return true;
-  }
-  return false;
+  const auto points = mount_points_below(path_);
+  return std::ranges::find(points, mount()) != points.end();
 }
 
-Result<void> StateFolder::clean_mount() const {
-  while (mounted()) {
+/// The stack's own, and those of its other netns.
+Result<void> StateFolder::clean_mounts() const {
+  for (const fs::path& path : mount_points_below(path_)) {
     // Root may do it itself; a user needs the setuid helper of libfuse.
-    if (::umount2(mount().c_str(), MNT_DETACH) == 0) continue;
-    const std::string path = mount();
+    if (::umount2(path.c_str(), MNT_DETACH) == 0) continue;
     LKM_TRY(auto child, Child::spawn({.argv = {"fusermount3", "-u", "-z", "--", path}}));
     LKM_TRY(const ExitStatus status, child.wait());
     if (!status.success()) {
-      return fail_hint(EBUSY, fmt::format("fusermount3 -u -z {}", path), "unmount '{}'", path);
+      return fail_hint(EBUSY, fmt::format("fusermount3 -u -z {}", path.string()), "unmount '{}'", path.string());
     }
   }
   return {};
@@ -148,7 +156,7 @@ Result<UniqueFd> StateFolder::claim(Keep keep) const {
   LKM_CHECK(write_pid(*locked));
 
   // Whoever had the folder before is dead: the lock is ours.
-  LKM_CHECK(clean_mount());
+  LKM_CHECK(clean_mounts());
   std::error_code error;
   fs::remove(socket(), error);
   if (!error && keep == Keep::kNothing) fs::remove_all(plugins(), error);
@@ -182,7 +190,7 @@ Result<void> StateFolder::remove() const {
   if (!fs::exists(path_, error)) return {};
   const auto locked = lock_pid_file(path_ / "pid");
   if (!locked) return fail(EBUSY, "stack '{}' is up (pid {})", name_, owner().value_or(0));
-  LKM_CHECK(clean_mount());
+  LKM_CHECK(clean_mounts());
   fs::remove_all(path_, error);
   if (error) return fail(error.value(), "remove '{}'", path_.string());
   return {};

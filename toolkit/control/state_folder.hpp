@@ -67,7 +67,7 @@ class StateFolder {
  private:
   StateFolder(std::string name, std::filesystem::path path)
       : name_(std::move(name)), path_(std::move(path)) {}
-  [[nodiscard]] Result<void> clean_mount() const;
+  [[nodiscard]] Result<void> clean_mounts() const;
   [[nodiscard]] Result<void> write_pid(const UniqueFd& file) const;
 
   std::string name_;

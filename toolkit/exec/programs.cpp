@@ -454,18 +454,18 @@ void Programs::show_message(Socket& socket) {
   if (socket.carrier->take_copies() > 0) count(socket);
 }
 
+/// mirror() may run before this returns, and finds the socket as it is now.
 Result<void> Programs::follow(Socket& socket, unsigned events) {
-  events |= socket.followed;
-  if (events == socket.followed) return {};
-  epoll_event event{.events = events | EPOLLET, .data = {.u64 = socket.placeholder.inode()}};
-  const int what = socket.followed == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+  const unsigned before = std::exchange(socket.followed, socket.followed | events);
+  if (socket.followed == before) return {};
+  epoll_event event{.events = socket.followed | EPOLLET, .data = {.u64 = socket.placeholder.inode()}};
+  const int what = before == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
   const long error = readiness_.call(SYS_epoll_ctl, what, socket.fd.get(), &event);
-  if (error < 0) return fail(int(-error), "follow what happens to a socket of the stack");
-  socket.followed = events;
-  return {};
+  if (error == 0) return {};
+  socket.followed = before;
+  return fail(int(-error), "follow what happens to a socket of the stack");
 }
 
-// What mirror() hears of is of that use already: it may run before follow() returns.
 Result<void> Programs::begin_to_listen(Socket& socket, int program_end) {
   if (std::exchange(socket.use, Use::kListening) != Use::kListening) listening_.push_back(socket.placeholder.inode());
   LKM_CHECK(follow(socket, kMirrored));
@@ -486,6 +486,7 @@ Result<void> Programs::begin_to_carry(Socket& socket) {
   count(socket);
   socket.stream->carry_in();
   if (auto followed = follow(socket, kOfConnection); !followed) {
+    disconnect(socket);
     break_connection(socket);
     return followed;
   }
