@@ -71,6 +71,18 @@ TEST(Descriptor, LeavesItsAddressToTheNextWhenItIsClosed) {
   }
 }
 
+TEST(Descriptor, TakesNoDatagramOnceItIsClosed) {
+  for (int round = 0; round < 100; ++round) {
+    const UniqueFd sender = open_socket(SOCK_DGRAM);
+    auto [receiver, address] = bound(SOCK_DGRAM);
+    ASSERT_EQ(connect_to(sender, address), 0);
+    receiver.reset();
+    send_all(sender.get(), "anybody?");
+    ASSERT_NE(ready(sender.get(), POLLIN, kPatience), 0) << round;
+    EXPECT_EQ(receive(sender.get(), 1), "error: Connection refused");
+  }
+}
+
 TEST(Poll, ShowsInputWhileItIsThere) {
   const auto [a, b] = tcp_pair();
   EXPECT_EQ(ready(a.get(), POLLIN), 0);

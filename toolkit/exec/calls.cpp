@@ -219,10 +219,14 @@ Thread::Outcome Thread::on_socket(Target& target) {
   switch (call_.data.nr) {
     case SYS_bind:
     case SYS_listen:
-      programs_.catch_up();
+      catch_up();
       break;
     case SYS_connect:
-      programs_.catch_up_with_listeners();
+      if (tcp && arrival_.ahead) {
+        programs_.forget_closed_listeners();  // for less
+      } else {
+        catch_up();
+      }
       return connect(target);
     case SYS_accept:
     case SYS_accept4:
@@ -262,6 +266,7 @@ Thread::Outcome Thread::on_socket(Target& target) {
   }
   Account& account = *session_->account;
   const bool fills = direction(call_.data.nr) == Direction::kSends;
+  if (fills) catch_up();
   if (fills && !programs_.may_fill(account, tid_)) return -ENOBUFS;
   if (fills && target.socket->netlink) {
     if (const auto done = on_requests(target)) return *done;
@@ -438,9 +443,15 @@ Thread::Outcome Thread::give_lowest(const std::shared_ptr<Socket>& socket, int e
   return std::nullopt;
 }
 
+/// For calls to which it matters what else there is: what programs closed before is closed.
+void Thread::catch_up() {
+  if (arrival_.ahead) programs_.stack().poll_host();
+  programs_.look_at_host();
+}
+
 bool Thread::may_have_socket() {
   const Account& account = *session_->account;
-  if (account.sockets >= account.limits().sockets) programs_.catch_up();  // it may have closed some
+  if (account.sockets >= account.limits().sockets) catch_up();
   return session_->account->may_have_socket(tid_) && programs_.memory().has_for_socket(tid_);
 }
 

@@ -116,20 +116,20 @@ Result<void> Programs::attach(UniqueFd listener, const std::string& netns, const
   LKM_TRY(auto notifications, Notifications::make(std::move(listener)));
   auto session = std::make_shared<Session>(std::move(notifications), std::move(space), std::make_shared<Account>(stack_, limits));
   // It stays in sessions_ until the watch is over.
-  LKM_CHECK(stack_.watch_fd(session->notifications.fd(), [this, at = session.get()](unsigned events) { deliver(*at, events); }));
+  LKM_CHECK(stack_.watch_fd(session->notifications.fd(), [this, at = session.get()](unsigned events) { deliver(*at, events, false); }));
   sessions_.push_back(std::move(session));
   return {};
 }
 
 /// Between fibers, or on one.
-void Programs::deliver(Session& session, unsigned events) {
+void Programs::deliver(Session& session, unsigned events, bool ahead) {
   // One at a time: whether there is another is known when the stack next looks at its descriptors.
   seccomp_notif call;
   switch (session.notifications.receive(events, call)) {
     case Notifications::News::kNone:
       return;
     case Notifications::News::kCall:
-      return give(session.shared_from_this(), call, stack_.now());
+      return give(session.shared_from_this(), call, {.seen = stack_.now(), .ahead = ahead});
     case Notifications::News::kEnd:
       stack_.unwatch_fd(session.notifications.fd());
       session.ended = true;  // the fiber lets go of it: that closes a descriptor of the stack
@@ -141,17 +141,15 @@ void Programs::deliver(Session& session, unsigned events) {
 /// not announced there any more.
 void Programs::look_for_call(Session& session) {
   pollfd ready{.fd = session.notifications.fd(), .events = POLLIN, .revents = 0};
-  if (::poll(&ready, 1, 0) == 1 && ready.revents == POLLIN) deliver(session, POLLIN);
+  if (::poll(&ready, 1, 0) == 1 && ready.revents == POLLIN) deliver(session, POLLIN, true);
 }
 
-void Programs::catch_up() {
-  stack_.poll_host();
-  look_at_host();
-}
-
-void Programs::catch_up_with_listeners() {
+void Programs::forget_closed_listeners() {
   constexpr std::size_t kFew = 4;  // each costs a call
-  if (listening_.size() > kFew) return catch_up();
+  if (listening_.size() > kFew) {
+    stack_.poll_host();
+    return look_at_host();
+  }
   std::vector<std::shared_ptr<Socket>> closed;
   std::erase_if(listening_, [&](std::uint64_t inode) {
     auto socket = find(inode);
@@ -174,13 +172,12 @@ void Programs::unwatch(const Placeholder& placeholder) {
   if (placeholder.fd() >= 0) stack_.forget_fd(placeholder.fd());
 }
 
-void Programs::give(const std::shared_ptr<Session>& session, const seccomp_notif& call,
-                    StackTime seen) {
+void Programs::give(const std::shared_ptr<Session>& session, const seccomp_notif& call, Arrival arrival) {
   const auto found = threads_.find(pid_t(call.pid));
   if (found != threads_.end()) {
-    found->second->give(call, seen);
+    found->second->give(call, arrival);
   } else {
-    new_calls_.push_back({session, call});
+    new_calls_.push_back({session, call, arrival.ahead});
     house_.unpark();
   }
 }
@@ -222,7 +219,7 @@ void Programs::admit_new_threads() {
     const auto known = threads_.find(tid);
     if (known !=
         threads_.end()) {  // two calls, the first of which was interrupted before we came here
-      known->second->give(news.call, StackTime{});
+      known->second->give(news.call, {.ahead = news.ahead});
       continue;
     }
     const auto admit = [&]() -> Result<void> {
@@ -243,7 +240,7 @@ void Programs::admit_new_threads() {
       });
       if (!news.session->account->may_have_thread(kept->pid())) return fail(ENOBUFS, "serve thread {}", tid);
       auto thread = std::make_shared<Thread>(*this, news.session, kept, tid);
-      thread->give(news.call, StackTime{});
+      thread->give(news.call, {.ahead = news.ahead});
       LKM_CHECK(thread->start());
       threads_.emplace(tid, std::move(thread));
       return {};
@@ -609,7 +606,7 @@ void Programs::go_on_from_snapshot() {
   }
   for (const auto& session : sessions_) {
     for (const seccomp_notif& call : session->notifications.take_over())
-      give(session, call, StackTime{});
+      give(session, call, {});
   }
 }
 

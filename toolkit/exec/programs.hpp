@@ -54,6 +54,12 @@ namespace lkm::exec {
 
 class Thread;
 
+/// When a call was seen, and how.
+struct Arrival {
+  StackTime seen{};    ///< StackTime{}: long ago
+  bool ahead = false;  ///< perhaps of the news that its program has closed something before it
+};
+
 /// One `lkm-run exec`: a program and all that it starts.
 struct Session : std::enable_shared_from_this<Session> {
   Notifications notifications;
@@ -127,10 +133,10 @@ class Programs {
   void flush(Socket& socket);
   /// Takes a call that has come meanwhile, as the stack would once it is idle.
   void look_for_call(Session& session);
-  /// What programs closed before now is closed: it may have the address that one asks for.
-  void catch_up();
-  /// The same of listening sockets, to which one connects.
-  void catch_up_with_listeners();
+  /// Sees to what is known to have happened on the host.
+  void look_at_host();
+  /// Sees to listening sockets that were closed, whether or not that is known.
+  void forget_closed_listeners();
   /// A thread has begun, or ended, to work on a call.
   void begins(Thread& thread);
   /// A program makes a call on the socket.
@@ -148,13 +154,12 @@ class Programs {
         tally_(std::move(tally)),
         memory_(stack) {}
 
-  void deliver(Session& session, unsigned events);
+  void deliver(Session& session, unsigned events, bool ahead);
   Result<void> watch_end(int fd, unsigned events, std::uint64_t about);
   void unwatch(const Placeholder& placeholder);
   void keep_house();
   void admit_new_threads();
   [[nodiscard]] bool is_of_host(const seccomp_notif& call) const;
-  void look_at_host();
   void inherit_netns(Process& process);
   [[nodiscard]] const Process* forebear(pid_t pid) const;
   void bury_threads_of(pid_t pid);
@@ -163,7 +168,7 @@ class Programs {
   void look_after_calls();
   void look_after_rings();
   void mirror();
-  void give(const std::shared_ptr<Session>& session, const seccomp_notif& call, StackTime seen);
+  void give(const std::shared_ptr<Session>& session, const seccomp_notif& call, Arrival arrival);
   void go_on_from_snapshot();
   void release(const Socket& socket);
   Result<void> follow(Socket& socket, unsigned events);
@@ -180,6 +185,7 @@ class Programs {
   struct NewCall {
     std::shared_ptr<Session> session;
     seccomp_notif call;
+    bool ahead;
   };
   /// What happened to a placeholder or a process.
   struct HostNews {

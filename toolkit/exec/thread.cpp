@@ -28,9 +28,9 @@ Result<void> Thread::start() {
   return {};
 }
 
-void Thread::give(const seccomp_notif& call, StackTime seen) {
+void Thread::give(const seccomp_notif& call, Arrival arrival) {
   next_ = call;
-  next_seen_ = seen;
+  next_arrival_ = arrival;
   // It makes another call, so it no longer waits for the one that we still work on.
   if (busy_) {
     interrupted_ = Interrupted::kGone;
@@ -66,8 +66,9 @@ void Thread::run() {
 void Thread::serve() {
   busy_ = true;
   interrupted_ = Interrupted::kNo;
-  seen_calling_ = next_seen_;
-  looked_at_ = began_ = next_seen_ != StackTime{} ? next_seen_ : programs_.stack().now();
+  arrival_ = next_arrival_;
+  seen_calling_ = arrival_.seen;
+  looked_at_ = began_ = arrival_.seen != StackTime{} ? arrival_.seen : programs_.stack().now();
   programs_.begins(*this);
   if (const Outcome result = dispatch()) {
     // A wrong guess: the signal was for another thread. Then the kernel would not restart the call.

@@ -33,9 +33,8 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
 
   /// Starts its fiber. Errors: as fork(2).
   Result<void> start();
-  /// The thread's next call, and when it was seen to make it (StackTime{}: long ago). Also between
-  /// fibers.
-  void give(const seccomp_notif& call, StackTime seen);
+  /// The thread's next call. Also between fibers.
+  void give(const seccomp_notif& call, Arrival arrival);
   /// No more calls come; what is under way is interrupted.
   void end();
   /// Interrupts a call that takes long, if the thread has a signal to take or is dead.
@@ -84,6 +83,7 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   std::optional<Outcome> on_packet_option(Target& target);
   void give_back_numbers();
   [[nodiscard]] bool may_have_socket();
+  void catch_up();
   Outcome connect(Target& target);
   Outcome accept(Target& target);
   bool write_address(const void* address, std::size_t size, socklen_t full_size);
@@ -129,8 +129,9 @@ class Thread final : public UserMemory, public std::enable_shared_from_this<Thre
   pid_t tid_;
   Fiber fiber_;
   std::optional<seccomp_notif> next_;
-  StackTime next_seen_{};
+  Arrival next_arrival_;
   seccomp_notif call_{};
+  Arrival arrival_;
   int in_a_row_ = 0;  ///< calls served without a sleep
   bool busy_ = false;
   bool ending_ = false;
