@@ -93,6 +93,7 @@ TEST(Stream, TakesWhatIsWrittenWhileItIsBeingConnected) {
     return ::getsockopt(client.get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_state : 0;
   };
   for (int ms = 0; state() != TCP_SYN_SENT && ms < kPatience; ++ms) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(state(), TCP_SYN_SENT);
   std::atomic<long> written = 0;
   std::thread writes([&] { written = ::send(client.get(), "early", 5, MSG_NOSIGNAL); });
   EXPECT_TRUE(UniqueFd(::accept(server.get(), nullptr, nullptr)));

@@ -20,7 +20,7 @@ enum class Confined { kStack, kUplink };
 /// so that a C library that comes with a new one falls back to what it has used before.
 /// Without a terminal there is no request of ioctl(2) to look at, which a stack makes several of for each caught call: the
 /// host's kernel runs no filter for what is always allowed.
-std::vector<sock_filter> confinement_program(Confined whose = Confined::kStack, bool has_terminal = true);
+std::vector<sock_filter> confinement_program(Confined whose, bool has_terminal);
 
 /// For good, for this process and its copies:
 ///   - no new privileges by exec (PR_SET_NO_NEW_PRIVS), and no exec at all;
